@@ -1,0 +1,30 @@
+def runs_tables(wildcards):
+    return [
+        f"{RUN}_{SOURCES[wildcards.table]}.parquet".format(group=run.group, run=run.name)
+        for run in runs_of(wildcards.group)
+    ]
+
+
+rule aggregate:
+    input:
+        runs=runs_tables,
+    output:
+        f"{RESULTS}/{{group}}/{{table}}.parquet",
+        f"{RESULTS}/{{group}}/{{table}}.csv",
+    params:
+        conditions=lambda wildcards: [run.condition for run in runs_of(wildcards.group)],
+        code=code_version("aggregate.py"),
+    log:
+        f"{RESULTS}/{{group}}/logs/{{table}}_table.log",
+    benchmark:
+        f"{RESULTS}/{{group}}/logs/{{table}}_table.benchmark.tsv"
+    wildcard_constraints:
+        table="|".join(SOURCES),
+    conda:
+        "../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    script:
+        "../workflow/scripts/aggregate.py"

@@ -1,0 +1,47 @@
+import sys
+from pathlib import Path
+
+SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
+sys.path.insert(0, str(SCRIPTS))
+
+from memorization.code_version import code_version
+from memorization.configuration import ConfigurationError, read_configuration
+from memorization.tables import SOURCES
+
+FIGURES = tuple(sorted(path.stem.removeprefix("plot_") for path in SCRIPTS.glob("plot_*.py")))
+
+try:
+    configuration = read_configuration(config, FIGURES)
+except ConfigurationError as error:
+    # Exits without the traceback and the banner of an exception.
+    raise SystemExit(str(error))
+
+RUNS = {(run.group, run.name): run for run in configuration.runs}
+RESULTS = configuration.results_dir
+# The beginning of every file of a run: the run's folder, then the run's name again.
+RUN = f"{configuration.cache_dir}/{{group}}/{{run}}/{{run}}"
+
+
+wildcard_constraints:
+    group="[a-z][a-z0-9_]*",
+    run="[^/]+",
+
+
+def settings_of(wildcards):
+    return RUNS[wildcards.group, wildcards.run].settings
+
+
+def runs_of(group):
+    return [run for run in configuration.runs if run.group == group]
+
+
+def targets():
+    """Every table of each group, as .parquet and .csv, and its figures, as .pdf and .png."""
+    return [
+        f"{RESULTS}/{group}/{name}.{suffix}"
+        for group, figures in configuration.figures.items()
+        for name, suffix in [
+            *((table, suffix) for table in SOURCES for suffix in ("parquet", "csv")),
+            *((figure, suffix) for figure in figures for suffix in ("pdf", "png")),
+        ]
+    ]

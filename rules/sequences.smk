@@ -1,0 +1,26 @@
+def switch_start_iter(wildcards):
+    settings = settings_of(wildcards)
+    return list(range(0, settings["num_iters"], settings["num_iters_per_set"]))
+
+
+rule generate_sequences:
+    output:
+        sequences=f"{RUN}_sequences.pkl",
+    params:
+        seed=lambda wildcards: settings_of(wildcards)["seed"],
+        K=lambda wildcards: settings_of(wildcards)["K"],
+        len_context=lambda wildcards: settings_of(wildcards)["len_context"],
+        switch_start_iter=switch_start_iter,
+        code=code_version("generate_sequences.py"),
+    log:
+        f"{RUN}_sequences.log",
+    benchmark:
+        f"{RUN}_sequences.benchmark.tsv"
+    conda:
+        "../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    script:
+        "../workflow/scripts/generate_sequences.py"

@@ -1,0 +1,20 @@
+rule train:
+    input:
+        sequences=f"{RUN}_sequences.pkl",
+    output:
+        results=f"{RUN}.pkl",
+    params:
+        settings=settings_of,
+        code=code_version("train.py"),
+    log:
+        f"{RUN}.log",
+    benchmark:
+        f"{RUN}.benchmark.tsv"
+    conda:
+        "../envs/training.yaml"
+    threads: lambda wildcards: settings_of(wildcards)["num_threads"]
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    script:
+        "../workflow/scripts/train.py"

@@ -1,0 +1,92 @@
+"""Reading and writing of every file: the pickles of the cache, the tables and the figures.
+
+A pickle is byte for byte the same whenever the same content is written, and every write is atomic.
+"""
+
+import os
+import pickle
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import pandas as pd
+
+from .unpickling import SafeUnpickler
+
+# Protocol 5 is the highest of Python 3.8 and later; a fixed one keeps the bytes the same everywhere.
+PICKLE_PROTOCOL = 5
+
+
+@contextmanager
+def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
+    """Open a temporary file beside ``path`` that takes its place at the end, or leaves no trace."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+class _DeterministicPickler(pickle.Pickler):
+    """Pickles tensors through NumPy: pickled storages would carry memory addresses."""
+
+    def __init__(self, file: IO[bytes]):
+        super().__init__(file, protocol=PICKLE_PROTOCOL)
+        # Without the memo the bytes depend on values alone, not on which equal objects are the same.
+        self.fast = True
+
+    def reducer_override(self, obj: Any) -> Any:
+        # No tensor is met where nobody imported torch: jobs on arrays start seconds faster without it.
+        torch = sys.modules.get("torch")
+        if torch and isinstance(obj, torch.Tensor):
+            return torch.from_numpy, (obj.detach().cpu().numpy(),)
+        if torch and obj is torch.from_numpy:
+            # By its name in torch: by its own account it is an attribute of a private class.
+            return "from_numpy"
+        return NotImplemented
+
+
+def write_pickle(content: Any, path: str | Path) -> None:
+    """Write ``content`` (dicts, lists, numbers, arrays, tensors; nothing that contains itself)."""
+    with atomic_write(path) as file:
+        _DeterministicPickler(file).dump(content)
+
+
+def read_pickle(path: str | Path) -> Any:
+    """Read a pickle of the cache; whatever else one may ask for is refused (`UnsafePickleError`)."""
+    with open(path, "rb") as file:
+        return SafeUnpickler(file).load()
+
+
+def write_table(table: pd.DataFrame, path: str | Path) -> None:
+    """Write a tidy table as ``.parquet`` or ``.csv``, by the ending of ``path``."""
+    with atomic_write(path) as file:
+        if Path(path).suffix == ".csv":
+            table.to_csv(file, index=False, float_format="%.6g")
+        else:
+            table.to_parquet(file, index=False)
+
+
+def read_table(path: str | Path, columns: list[str] | None = None) -> pd.DataFrame:
+    """Read the ``columns`` (all of them by default) of a ``.parquet`` table."""
+    return pd.read_parquet(path, columns=columns)
+
+
+def write_figure(figure: Any, path: str | Path) -> None:
+    """Write a matplotlib figure as ``.pdf`` or ``.png``, by the ending of ``path``, without a date."""
+    with atomic_write(path) as file:
+        suffix = Path(path).suffix[1:]
+        metadata = {"CreationDate": None} if suffix == "pdf" else None
+        figure.savefig(file, format=suffix, metadata=metadata)

@@ -1,0 +1,277 @@
+"""The configuration file: its shape, the runs that it asks for, and what is wrong with it in plain lines."""
+
+import difflib
+import itertools
+import json
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from .settings import SETTINGS_OF_MODEL, RunSettings, allowed_values
+
+EXPERIMENT_KEYS = ("seeds", "sweep", "figures")
+DEFAULT_FOLDERS = {"cache_dir": "cache", "results_dir": "results"}
+# A run's name is a folder's name and the beginning of its files' names, which file systems limit to
+# 255 bytes; the difference is room for the longest ending and for a temporary file's.
+MAX_RUN_NAME = 200
+MAX_SEEDS = 10_000
+
+
+class ConfigurationError(ValueError):
+    """What is wrong with a configuration: one line a mistake, each with the path, the value and what
+    would be right."""
+
+    def __init__(self, mistakes: list[str]):
+        self.mistakes = list(dict.fromkeys(mistakes))
+        super().__init__("\n".join(self.mistakes))
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training with one setting of everything, seed included."""
+
+    group: str
+    name: str
+    settings: dict[str, Any]
+    condition: dict[str, Any]
+    """The swept settings and their values: what the runs of a group differ in, but for the seed."""
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A configuration file, checked and expanded to its runs."""
+
+    cache_dir: str
+    results_dir: str
+    runs: tuple[Run, ...]
+    figures: dict[str, tuple[str, ...]]
+    """The names of the figures of each group."""
+
+
+def read_configuration(config: dict[str, Any], known_figures: tuple[str, ...]) -> Configuration:
+    """Check the content of a configuration file and expand its experiments to runs.
+
+    ``known_figures`` are the figures that can be drawn. Raises `ConfigurationError` with every mistake.
+    """
+    mistakes = _unknown_keys(config, (*DEFAULT_FOLDERS, "defaults", "experiments"), "")
+    folders = {}
+    for key, default in DEFAULT_FOLDERS.items():
+        folders[key] = config.get(key, default)
+        if not _is_folder(folders[key]):
+            mistakes.append(
+                f"{key}: {shown(folders[key])} is not the path of a folder, without * ? {{ }}, space "
+                "or a final slash"
+            )
+    defaults = config.get("defaults", {})
+    mistakes += _mistakes_of_defaults(defaults)
+    experiments = config.get("experiments")
+    if not isinstance(experiments, dict) or not experiments:
+        value = shown(experiments) if "experiments" in config else "missing"
+        mistakes.append(f"experiments: {value} is not a mapping from names to experiments")
+        experiments = {}
+    runs, figures = [], {}
+    for group, experiment in experiments.items():
+        if mistake := _mistake_of_name(group):
+            mistakes.append(mistake)
+        elif not isinstance(experiment, dict):
+            mistakes.append(f"experiments.{group}: {shown(experiment)} is not a mapping of settings")
+        else:
+            new_mistakes, new_runs = _expand(
+                group, experiment, defaults if isinstance(defaults, dict) else {}, known_figures
+            )
+            mistakes += new_mistakes
+            runs += new_runs
+            figures[group] = tuple(experiment.get("figures") or ())
+    if mistakes:
+        raise ConfigurationError(mistakes)
+    return Configuration(**folders, runs=tuple(runs), figures=figures)
+
+
+def _expand(
+    group: str, experiment: dict, defaults: dict, known_figures: tuple[str, ...]
+) -> tuple[list[str], list[Run]]:
+    """Return the mistakes of one experiment, and its runs where there are none."""
+    path = f"experiments.{group}"
+    mistakes = _mistakes_of_experiment_keys(path, experiment, known_figures)
+    sweep = experiment.get("sweep") or {}
+    base = {key: value for key, value in experiment.items() if key not in EXPERIMENT_KEYS}
+    if mistakes:
+        # The settings are still checked, with what of the sweep can be: every mistake in one go.
+        sweep = _sound_part_of(sweep)
+    seeds = experiment.get("seeds")
+    runs = []
+    for values in itertools.product(*sweep.values()):
+        condition = dict(zip(sweep, values, strict=True))
+        given = base | condition
+        source = {key: f"{path}.{key}" for key in base}
+        source |= {key: f"{path}.sweep.{key}" for key in condition}
+        model = given.get("model")
+        if not isinstance(model, str) or model not in SETTINGS_OF_MODEL:
+            where = source.get("model", f"{path}.model")
+            value = f"{shown(model)} is not" if "model" in given else "missing; needs"
+            mistakes.append(f"{where}: {value} {_one_of(SETTINGS_OF_MODEL)}")
+            continue
+        inherited = defaults.get(model)
+        if isinstance(inherited, dict):
+            given = inherited | given
+            source = {key: f"defaults.{model}.{key}" for key in inherited} | source
+        new_mistakes, settings = _validate(path, given, source)
+        mistakes += new_mistakes
+        if settings and not mistakes:
+            resolved = settings.resolved()
+            condition = {key: getattr(settings, key) for key in condition}
+            for seed in range(seeds):
+                run = run_name(model, condition, seed)
+                runs.append(Run(group, run, resolved | {"seed": seed}, condition))
+    mistakes += [
+        f"{path}.sweep: a run's name of {len(run.name)} characters, {run.name[:40]}…, is longer than "
+        f"{MAX_RUN_NAME}; sweep fewer settings"
+        for run in runs
+        if len(run.name) > MAX_RUN_NAME
+    ]
+    return mistakes, runs
+
+
+def _validate(
+    path: str, given: dict, source: dict[str, str]
+) -> tuple[list[str], RunSettings | None]:
+    """Check the settings of one run, whose paths in the file are in ``source``."""
+    settings_type = SETTINGS_OF_MODEL[given["model"]]
+    properties = settings_type.model_json_schema()["properties"]
+    mistakes = []
+    for key in given:
+        if key == "seed":
+            mistakes.append(
+                f"{source[key]}: a seed is not set by hand; set {path}.seeds, how many there are"
+            )
+        elif key not in properties:
+            known = (*(k for k in properties if k != "seed"), *EXPERIMENT_KEYS)
+            mistakes.append(f"{source[key]}: unknown setting{_did_you_mean(key, known)}")
+    known_only = {key: value for key, value in given.items() if key in properties}
+    try:
+        settings = settings_type(**known_only | {"seed": 0})
+    except ValidationError as error:
+        for detail in error.errors():
+            key = detail["loc"][0]
+            right = allowed_values(properties[key])
+            if detail["type"] == "missing":
+                mistakes.append(f"{path}.{key}: missing; needs {right}")
+            else:
+                mistakes.append(f"{source[key]}: {shown(known_only[key])} is not {right}")
+        return mistakes, None
+    for key, wrong in settings.impossible():
+        mistakes.append(f"{source.get(key, f'{path}.{key}')}: {wrong}")
+    return mistakes, settings
+
+
+def run_name(model: str, condition: dict[str, Any], seed: int) -> str:
+    """Return the name of a run: its model, the swept settings with their values, and its seed."""
+    swept = [f"{key}_{_in_name(value)}" for key, value in condition.items() if key != "model"]
+    return "_".join([model, *swept, f"seed_{seed}"])
+
+
+def _in_name(value: Any) -> str:
+    return shown(value).strip('"')
+
+
+def shown(value: Any) -> str:
+    """Return ``value`` as the configuration file has it, on one line and not too long."""
+    if isinstance(value, float) and not math.isfinite(value):
+        text = str(value)
+    else:
+        text = json.dumps(value, default=str, ensure_ascii=True)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def _mistakes_of_experiment_keys(
+    path: str, experiment: dict, known_figures: tuple[str, ...]
+) -> list[str]:
+    """Check what an experiment has beside settings: `seeds`, `sweep` and `figures`."""
+    mistakes = []
+    seeds = experiment.get("seeds", "missing")
+    if type(seeds) is not int or not 1 <= seeds <= MAX_SEEDS:
+        value = "missing; needs" if seeds == "missing" else f"{shown(seeds)} is not"
+        mistakes.append(f"{path}.seeds: {value} an integer from 1 to {MAX_SEEDS}")
+    sweep = experiment.get("sweep", {})
+    if not isinstance(sweep, dict):
+        mistakes.append(f"{path}.sweep: {shown(sweep)} is not a mapping from settings to lists")
+    else:
+        for key, values in sweep.items():
+            if key in EXPERIMENT_KEYS:
+                mistakes.append(f"{path}.sweep.{key}: not a setting, so it cannot be swept")
+            if not isinstance(values, list) or not values:
+                mistakes.append(
+                    f"{path}.sweep.{key}: {shown(values)} is not a list of one value or more"
+                )
+            else:
+                mistakes += [
+                    f"{path}.sweep.{key}: {shown(value)} is there twice; give each value once"
+                    for i, value in enumerate(values)
+                    if value in values[:i]
+                ]
+            if key in experiment and key not in EXPERIMENT_KEYS:
+                mistakes.append(f"{path}.{key}: also in the sweep; give it in one place")
+    figures = experiment.get("figures", [])
+    if not isinstance(figures, list):
+        mistakes.append(f"{path}.figures: {shown(figures)} is not a list of figures")
+    else:
+        for figure in figures:
+            if figure not in known_figures:
+                mistakes.append(
+                    f"{path}.figures: {shown(figure)} is not {_one_of(known_figures)}"
+                    + _did_you_mean(figure, known_figures)
+                )
+    return mistakes
+
+
+def _sound_part_of(sweep: Any) -> dict[str, list]:
+    if not isinstance(sweep, dict):
+        return {}
+    return {
+        key: values
+        for key, values in sweep.items()
+        if key not in EXPERIMENT_KEYS and isinstance(values, list) and values
+    }
+
+
+def _mistakes_of_defaults(defaults: Any) -> list[str]:
+    if not isinstance(defaults, dict):
+        return [f"defaults: {shown(defaults)} is not a mapping from models to settings"]
+    mistakes = _unknown_keys(defaults, tuple(SETTINGS_OF_MODEL), "defaults.")
+    mistakes += [
+        f"defaults.{model}: {shown(settings)} is not a mapping of settings"
+        for model, settings in defaults.items()
+        if not isinstance(settings, dict)
+    ]
+    return mistakes
+
+
+def _mistake_of_name(group: Any) -> str | None:
+    if isinstance(group, str) and re.fullmatch(r"[a-z][a-z0-9_]{0,63}", group):
+        return None
+    return (
+        f"experiments: {shown(group)} is not a name of an experiment: small letters, digits and "
+        "underscores, a letter first, at most 64"
+    )
+
+
+def _unknown_keys(mapping: dict, known: tuple[str, ...], path: str) -> list[str]:
+    return [
+        f"{path}{key}: unknown key{_did_you_mean(key, known)}" for key in mapping if key not in known
+    ]
+
+
+def _did_you_mean(key: Any, known: tuple[str, ...]) -> str:
+    near = difflib.get_close_matches(str(key), known, n=1, cutoff=0)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _one_of(values: Any) -> str:
+    return "one of " + ", ".join(values)
+
+
+def _is_folder(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"[^\s*?{}]*[^\s*?{}/]", value) is not None

@@ -1,0 +1,80 @@
+"""The one-layer attention model: a single causal attention layer, read by a residual MLP."""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+WEIGHT_STD = 0.02
+
+
+class OneLayerAttention(nn.Module):
+    """One causal attention layer without output projection or residual, then a residual MLP.
+
+    The names of the parameters are a contract with existing analysis code. Each of ``parts`` can be
+    frozen after the first switch or swapped at evaluation.
+    """
+
+    parts = {
+        "attention": ("c_attn",),
+        "mlp": ("linear_modules", "lm_head"),
+        "embeddings": ("wte", "wpe"),
+    }
+
+    def __init__(
+        self,
+        *,
+        len_context: int,
+        num_heads: int,
+        num_hidden_features: int,
+        num_hidden_features_mlp: int,
+        num_mlp_layers: int,
+        attention_init: str,
+        attention_trainable: bool,
+        vocab_size: int,
+        generator: torch.Generator,
+    ):
+        """Build the model with weights N(0, 0.02) drawn from ``generator`` and biases 0.
+
+        ``num_hidden_features`` counts the features of one head: C = num_heads · num_hidden_features.
+        ``attention_init: zero`` makes the attention uniform; without ``attention_trainable`` it stays
+        as initialised.
+        """
+        super().__init__()
+        C, C_mlp = num_heads * num_hidden_features, num_hidden_features_mlp
+        self.num_heads = num_heads
+        self.wte = nn.Embedding(vocab_size, C)
+        self.wpe = nn.Embedding(len_context, C)
+        self.c_attn = nn.Linear(C, 3 * C)
+        self.ln_f = nn.LayerNorm(C, eps=1e-5)
+        self.linear_modules = nn.ModuleList(
+            nn.Linear(C if i == 0 else C_mlp, C_mlp) for i in range(num_mlp_layers)
+        )
+        self.lm_head = nn.Linear(C_mlp, vocab_size)
+        self._initialise(generator)
+        if attention_init == "zero":
+            nn.init.zeros_(self.c_attn.weight)
+        self.c_attn.requires_grad_(attention_trainable)
+
+    def _initialise(self, generator: torch.Generator) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.normal_(module.weight, mean=0.0, std=WEIGHT_STD, generator=generator)
+            if isinstance(module, nn.Linear):
+                nn.init.zeros_(module.bias)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return the logits (B, T, 2) of the bit that follows each position, for tokens (B, T) of 0/1.
+
+        T is at most len_context. Position i sees the bits 0 … i and predicts bit i + 1.
+        """
+        B, T = tokens.shape
+        x = self.wte(tokens) + self.wpe.weight[:T]  # (B, T, C)
+        q, k, v = (
+            part.view(B, T, self.num_heads, -1).transpose(1, 2)  # (B, heads, T, features a head)
+            for part in self.c_attn(x).chunk(3, dim=-1)
+        )
+        x = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = self.ln_f(x.transpose(1, 2).reshape(B, T, -1))
+        for i, linear in enumerate(self.linear_modules):
+            x = F.relu(linear(x)) if i == 0 else F.relu(linear(x)) + x
+        return self.lm_head(x)

@@ -1,0 +1,82 @@
+"""Random binary sequences and the batches drawn from them, as pure functions of the run's seed."""
+
+from enum import IntEnum
+
+import numpy as np
+
+_HELD_OUT_ROUNDS = 100
+
+
+class Stream(IntEnum):
+    """The independent streams of random numbers that one seed gives."""
+
+    SEQUENCES = 0
+    BATCHES = 1
+    INITIALISATION = 2
+    HELD_OUT = 3
+
+
+def random_generator(seed: int, stream: Stream, *index: int) -> np.random.Generator:
+    """Return the generator of one stream of ``seed``, at ``index`` (a set number, an iteration)."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(stream, *index)))
+
+
+def generate_sequence_set(seed: int, sequence_set: int, K: int, len_context: int) -> np.ndarray:
+    """Draw one sequence set: every bit uniform and independent.
+
+    Returns an int64 array (K, len_context) of 0 and 1. Row r is the sequence of rank r.
+    """
+    bits = random_generator(seed, Stream.SEQUENCES, sequence_set)
+    return bits.integers(0, 2, size=(K, len_context), dtype=np.uint8).astype(np.int64)
+
+
+def generate_held_out_sequences(
+    seed: int, number: int, len_context: int, sequence_sets: list[np.ndarray]
+) -> np.ndarray:
+    """Draw ``number`` sequences that are in none of ``sequence_sets``, from a stream of their own.
+
+    Returns an int64 array (number, len_context) of 0 and 1. Raises ValueError where the sets leave
+    too few of the 2^len_context possible sequences to draw from.
+    """
+    bits = random_generator(seed, Stream.HELD_OUT)
+    trained = np.unique(np.concatenate([_packed(sequences) for sequences in sequence_sets]))
+    held_out = np.empty((0, len_context), dtype=np.int64)
+    for _ in range(_HELD_OUT_ROUNDS):
+        drawn = bits.integers(0, 2, size=(number, len_context), dtype=np.uint8).astype(np.int64)
+        held_out = np.concatenate([held_out, drawn[~np.isin(_packed(drawn), trained)]])
+        if len(held_out) >= number:
+            return held_out[:number]
+    raise ValueError(
+        f"num_held_out: {number} sequences of {len_context} bits that were never trained on are not "
+        f"to be found: the sets hold {len(trained)} of the {2**len_context} possible ones"
+    )
+
+
+def _packed(sequences: np.ndarray) -> np.ndarray:
+    """Return one comparable value a sequence: its bits packed into bytes, (K,)."""
+    packed = np.packbits(sequences.astype(np.uint8), axis=1)
+    return np.ascontiguousarray(packed).view(f"V{packed.shape[1]}").ravel()
+
+
+def rank_probabilities(K: int, zipf_exponent: float) -> np.ndarray:
+    """Return p_r ∝ (r + 1)^-zipf_exponent for the ranks r = 0 … K−1, (K,). Exponent 0 is uniform."""
+    weights = np.arange(1, K + 1, dtype=np.float64) ** -zipf_exponent
+    return weights / weights.sum()
+
+
+def cumulative_probabilities(probabilities: np.ndarray) -> np.ndarray:
+    """Return the cumulative distribution (K,) that `sample_batch_ranks` inverts; it ends in exactly 1."""
+    cumulative = np.cumsum(probabilities)
+    return cumulative / cumulative[-1]
+
+
+def sample_batch_ranks(
+    cumulative: np.ndarray, batch_size: int, seed: int, iteration: int
+) -> np.ndarray:
+    """Draw the ranks (batch_size,) of one batch, i.i.d. with replacement.
+
+    A pure function of (seed, iteration), so that training can be continued anywhere with no generator
+    state; O(batch_size · log K), by inversion of the cumulative distribution.
+    """
+    uniform = random_generator(seed, Stream.BATCHES, iteration).random(batch_size)
+    return np.searchsorted(cumulative, uniform, side="right")

@@ -1,0 +1,170 @@
+"""The settings of a run: type, unit, range and meaning of each.
+
+Everything that is said about a setting elsewhere (the JSON schema, `config/README.md`, what an error
+message proposes) is derived from these classes.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+def _yaml_float(value: Any) -> Any:
+    """Read ``1e-3`` as the number it is: YAML 1.1 takes a mantissa without a point for a string."""
+    if isinstance(value, str) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value):
+        return float(value)
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_yaml_float)]
+
+
+def _setting(meaning: str, *, unit: str = "", **field: Any) -> Any:
+    """Declare one setting: its meaning, its unit and pydantic's bounds."""
+    return Field(description=meaning, json_schema_extra={"unit": unit}, **field)
+
+
+class RunSettings(BaseModel):
+    """The settings that every model has."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+    model: str = _setting("the model")
+    K: int = _setting("number of sequences in a set", unit="sequences", ge=1)
+    num_switches: int = _setting("how often the set is replaced by the next", default=1, ge=0)
+    num_iters_per_set: int = _setting(
+        "training on each set; a multiple of num_iters_per_epoch", unit="iterations", ge=1
+    )
+    num_iters_per_epoch: int = _setting(
+        "from one log entry, and test of the sequences, to the next", unit="iterations", ge=1
+    )
+    batch_size: int = _setting("sequences drawn for one iteration", unit="sequences", ge=1)
+    sequence_sampling_distribution: Literal["uniform", "zipf"] = _setting(
+        "how the ranks of a batch are drawn", default="zipf"
+    )
+    zipf_exponent: Number = _setting(
+        "a in p_r ∝ (r + 1)^-a; 0 where the sampling is uniform", default=1.0, ge=0, le=10
+    )
+    optimizer: Literal["adam", "adamw"] = _setting("the optimiser", default="adam")
+    lr: Number = _setting("learning rate", default=1e-3, gt=0)
+    weight_decay: Number = _setting(
+        "weight decay: in the gradient (adam) or decoupled (adamw)", default=0.0, ge=0
+    )
+    seed: int = _setting(
+        "seed of the sequences, batches and weights; set by `seeds`, not in the configuration", ge=0
+    )
+    num_held_out: int = _setting(
+        "sequences of the evaluation that are never trained on", unit="sequences", default=1000, ge=1
+    )
+    test_earlier_sets: bool = _setting(
+        "whether the tests during training include the earlier sets", default=True
+    )
+    num_threads: int = _setting(
+        "threads of a job; they change the last bits of a result", unit="threads", default=1, ge=1
+    )
+    device: Literal["cpu", "cuda"] = _setting("where the model is trained", default="cpu")
+
+    def impossible(self) -> Iterator[tuple[str, str]]:
+        """Yield each combination of settings that cannot be: the setting at fault and what is wrong."""
+        epoch = self.num_iters_per_epoch
+        if self.num_iters_per_set % epoch:
+            below = self.num_iters_per_set // epoch * epoch
+            near = f"{below} or {below + epoch}" if below else str(epoch)
+            yield (
+                "num_iters_per_set",
+                f"{self.num_iters_per_set} is not a multiple of num_iters_per_epoch ({epoch}), "
+                f"as {near} would be",
+            )
+
+    def resolved(self) -> dict[str, Any]:
+        """Return every setting, with what follows from others filled in, as a flat dict."""
+        settings = self.model_dump()
+        settings["num_iters"] = self.num_iters_per_set * (self.num_switches + 1)
+        if self.sequence_sampling_distribution == "uniform":
+            settings["zipf_exponent"] = 0.0
+        return settings
+
+
+class OneLayerAttentionSettings(RunSettings):
+    """The settings of the one-layer attention model."""
+
+    model: Literal["one_layer_attention"] = _setting("the model")
+    len_context: int = _setting("length L of a sequence", unit="bits", ge=2)
+    vocab_size: Literal[2] = _setting("values of a token", default=2)
+    num_heads: int = _setting("attention heads", ge=1)
+    num_hidden_features: int = _setting("features of one head", default=8, ge=1)
+    num_hidden_features_mlp: int | None = _setting(
+        "features of the MLP; null: num_heads · num_hidden_features", default=None, ge=1
+    )
+    num_mlp_layers: int = _setting("linear layers of the MLP", default=3, ge=1)
+    num_layers: Literal[1] = _setting("attention layers", default=1)
+    attention_init: Literal["normal", "zero"] = _setting(
+        "initial weights of the attention; zero makes it uniform", default="normal"
+    )
+    attention_trainable: bool = _setting(
+        "whether the attention is trained at all", default=True
+    )
+    freeze: Literal["none", "attention", "mlp", "embeddings"] = _setting(
+        "the part that gets no update after the first switch", default="none"
+    )
+
+    def impossible(self) -> Iterator[tuple[str, str]]:
+        """Yield each combination of settings that cannot be: the setting at fault and what is wrong."""
+        yield from super().impossible()
+        num_trained = self.K * (self.num_switches + 1)
+        if 2**self.len_context < 2 * num_trained:
+            yield (
+                "len_context",
+                f"{self.len_context} bits make {2**self.len_context} sequences, too few to hold out "
+                f"some from {num_trained} trained on; {(2 * num_trained - 1).bit_length()} or more "
+                "would do",
+            )
+        if self.freeze != "none" and self.num_switches == 0:
+            yield (
+                "freeze",
+                f'"{self.freeze}" needs a switch after which it begins: set num_switches to 1 or more, '
+                'or freeze to "none"',
+            )
+        if self.freeze == "attention" and not self.attention_trainable:
+            yield (
+                "freeze",
+                '"attention" needs an attention that was trained before: set attention_trainable to '
+                'true, or freeze to "none"',
+            )
+
+    def resolved(self) -> dict[str, Any]:
+        """Return every setting, with what follows from others filled in, as a flat dict."""
+        settings = super().resolved()
+        if settings["num_hidden_features_mlp"] is None:
+            settings["num_hidden_features_mlp"] = self.num_heads * self.num_hidden_features
+        return settings
+
+
+SETTINGS_OF_MODEL: dict[str, type[RunSettings]] = {
+    "one_layer_attention": OneLayerAttentionSettings,
+}
+
+
+def allowed_values(schema: dict[str, Any]) -> str:
+    """Say in words what the JSON schema of a setting allows: ``a positive integer``."""
+    if "anyOf" in schema:
+        return " or ".join(allowed_values(option) for option in schema["anyOf"])
+    if "enum" in schema:
+        return "one of " + ", ".join(map(str, schema["enum"]))
+    if "const" in schema:
+        return str(schema["const"])
+    if schema["type"] in ("integer", "number"):
+        return _allowed_numbers(schema)
+    return {"boolean": "true or false", "null": "null", "string": "a text"}[schema["type"]]
+
+
+def _allowed_numbers(schema: dict[str, Any]) -> str:
+    noun = "an integer" if schema["type"] == "integer" else "a number"
+    low, high = schema.get("minimum"), schema.get("maximum")
+    if schema.get("exclusiveMinimum") == 0 or (low == 1 and schema["type"] == "integer"):
+        return f"a positive {noun.split()[1]}"
+    if high is not None:
+        return f"{noun} from {low} to {high}"
+    return f"{noun} of {low} or more"
