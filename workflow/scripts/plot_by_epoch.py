@@ -1,6 +1,7 @@
 """Accuracy and loss on the current and the earlier sets against iterations, across the switches."""
 
 from matplotlib.lines import Line2D
+
 from memorization.cache import read_table, write_figure
 from memorization.figure_style import (
     AXIS_LABELS,

@@ -36,13 +36,9 @@ for (label, _, rows), column in zip(found, axes.T, strict=True):
                 capsize=2,
                 label=weights.replace("_", " "),
             )
-        ax.set_xticks(
-            range(len(sets)), [set_label(s).replace(" (", "\n(") for s in sets], fontsize=7.5
-        )
+        ax.set_xticks(range(len(sets)), [set_label(s).replace(" (", "\n(") for s in sets], fontsize=7.5)
 for metric, ax in zip(AXIS_LABELS, axes[:, 0], strict=True):
     ax.set_ylabel(AXIS_LABELS[metric])
-figure.legend(
-    *axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(present)
-)
+figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(present))
 for path in snakemake.output:
     write_figure(figure, path)

@@ -21,9 +21,10 @@ def by_weights(evaluation: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_rank(evaluation: pd.DataFrame) -> pd.DataFrame:
-    """Mean over bands of rank; ``rank_low`` … ``rank_high`` is [2^i − 1, 2^(i+1) − 2], held-out ones left out."""
+    """Mean over bands of rank: 0, 1 – 2, 3 – 6, … (powers of two, less 1) up to K − 1; none held out."""
     trained = evaluation[evaluation["sequence_set"] >= 0]
-    return _mean_over_bands(trained, trained["sequence_rank"] + 1, "rank", offset=1)
+    table = _mean_over_bands(trained, trained["sequence_rank"] + 1, "rank", offset=1)
+    return table.assign(rank_high=table["rank_high"].clip(upper=trained["sequence_rank"].max()))
 
 
 def by_appearances(evaluation: pd.DataFrame) -> pd.DataFrame:
@@ -71,27 +72,20 @@ def _mean_over_sequences(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     ).reset_index()
 
 
-def _mean_over_bands(
-    table: pd.DataFrame, position: pd.Series, name: str, offset: int
-) -> pd.DataFrame:
-    """Mean over the bands [2^i, 2^(i+1) − 1] of ``position`` (0 is a band), given shifted by ``offset``."""
+def _mean_over_bands(table: pd.DataFrame, position: pd.Series, name: str, offset: int) -> pd.DataFrame:
+    """Mean over the bands [2^i, 2^(i+1) − 1] of ``position``, whose bounds are given less ``offset``."""
     exponent = np.frexp(position)[1]  # position in [2^(exponent − 1), 2^exponent)
     low = np.where(exponent > 0, 2 ** np.maximum(exponent - 1, 0), 0) - offset
     high = 2**exponent - 1 - offset
     banded = table.assign(**{f"{name}_low": low, f"{name}_high": high})
-    return _mean_over_sequences(
-        banded, ["weights", "sequence_set", f"{name}_low", f"{name}_high"]
-    )
+    return _mean_over_sequences(banded, ["weights", "sequence_set", f"{name}_low", f"{name}_high"])
 
 
 def _in_order_of_appearance(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """Let text keys sort as they first appear (pre_switch_1, final, …), not by the alphabet."""
     texts = [key for key in keys if not pd.api.types.is_numeric_dtype(table[key])]
     return table.assign(
-        **{
-            key: pd.Categorical(table[key], categories=table[key].unique(), ordered=True)
-            for key in texts
-        }
+        **{key: pd.Categorical(table[key], categories=table[key].unique(), ordered=True) for key in texts}
     )
 
 

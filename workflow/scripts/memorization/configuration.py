@@ -21,8 +21,10 @@ MAX_SEEDS = 10_000
 
 
 class ConfigurationError(ValueError):
-    """What is wrong with a configuration: one line a mistake, each with the path, the value and what
-    would be right."""
+    """What is wrong with a configuration: one line a mistake.
+
+    Each names the path, the value and what would be right.
+    """
 
     def __init__(self, mistakes: list[str]):
         self.mistakes = list(dict.fromkeys(mistakes))
@@ -135,18 +137,14 @@ def _expand(
     return mistakes, runs
 
 
-def _validate(
-    path: str, given: dict, source: dict[str, str]
-) -> tuple[list[str], RunSettings | None]:
+def _validate(path: str, given: dict, source: dict[str, str]) -> tuple[list[str], RunSettings | None]:
     """Check the settings of one run, whose paths in the file are in ``source``."""
     settings_type = SETTINGS_OF_MODEL[given["model"]]
     properties = settings_type.model_json_schema()["properties"]
     mistakes = []
     for key in given:
         if key == "seed":
-            mistakes.append(
-                f"{source[key]}: a seed is not set by hand; set {path}.seeds, how many there are"
-            )
+            mistakes.append(f"{source[key]}: a seed is not set by hand; set {path}.seeds, how many there are")
         elif key not in properties:
             known = (*(k for k in properties if k != "seed"), *EXPERIMENT_KEYS)
             mistakes.append(f"{source[key]}: unknown setting{_did_you_mean(key, known)}")
@@ -186,9 +184,7 @@ def shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "…"
 
 
-def _mistakes_of_experiment_keys(
-    path: str, experiment: dict, known_figures: tuple[str, ...]
-) -> list[str]:
+def _mistakes_of_experiment_keys(path: str, experiment: dict, known_figures: tuple[str, ...]) -> list[str]:
     """Check what an experiment has beside settings: `seeds`, `sweep` and `figures`."""
     mistakes = []
     seeds = experiment.get("seeds", "missing")
@@ -203,9 +199,7 @@ def _mistakes_of_experiment_keys(
             if key in EXPERIMENT_KEYS:
                 mistakes.append(f"{path}.sweep.{key}: not a setting, so it cannot be swept")
             if not isinstance(values, list) or not values:
-                mistakes.append(
-                    f"{path}.sweep.{key}: {shown(values)} is not a list of one value or more"
-                )
+                mistakes.append(f"{path}.sweep.{key}: {shown(values)} is not a list of one value or more")
             else:
                 mistakes += [
                     f"{path}.sweep.{key}: {shown(value)} is there twice; give each value once"
@@ -259,9 +253,7 @@ def _mistake_of_name(group: Any) -> str | None:
 
 
 def _unknown_keys(mapping: dict, known: tuple[str, ...], path: str) -> list[str]:
-    return [
-        f"{path}{key}: unknown key{_did_you_mean(key, known)}" for key in mapping if key not in known
-    ]
+    return [f"{path}{key}: unknown key{_did_you_mean(key, known)}" for key in mapping if key not in known]
 
 
 def _did_you_mean(key: Any, known: tuple[str, ...]) -> str:

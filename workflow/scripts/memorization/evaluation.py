@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .models import StateDict, build_model, swap_part
+from .models import StateDict, build_model, set_up_torch, swap_part
 from .sequences import generate_held_out_sequences
 
 HELD_OUT = -1
@@ -29,8 +29,8 @@ def evaluate_sequences(model: nn.Module, sequences: np.ndarray) -> tuple[np.ndar
     for chunk in torch.from_numpy(sequences).split(_CHUNK):
         chunk = chunk.to(device)
         logits, targets = model(chunk[:, :-1]), chunk[:, 1:]
-        loss = F.cross_entropy(logits.transpose(1, 2), targets, reduction="none")
-        losses.append(loss.mean(dim=1))
+        loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
+        losses.append(loss.view(targets.shape).mean(dim=1))
         accuracies.append((logits.argmax(dim=-1) == targets).float().mean(dim=1))
     return torch.cat(losses).cpu().numpy(), torch.cat(accuracies).cpu().numpy()
 
@@ -60,7 +60,7 @@ def evaluate_run(results: dict, sequence_sets: list[np.ndarray]) -> pd.DataFrame
     weights were taken.
     """
     settings = SimpleNamespace(**results["args"])
-    torch.set_num_threads(settings.num_threads)
+    set_up_torch(settings)
     model = build_model(settings)
     held_out = generate_held_out_sequences(
         settings.seed, settings.num_held_out, settings.len_context, sequence_sets

@@ -22,9 +22,16 @@ matplotlib.rcParams |= {
 }
 
 # Okabe and Ito's palette, which stays apart for every kind of colour vision.
-BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PURPLE = (
-    "#000000 #E69F00 #56B4E9 #009E73 #F0E442 #0072B2 #D55E00 #CC79A7".split()
-)
+BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PURPLE = [
+    "#000000",
+    "#E69F00",
+    "#56B4E9",
+    "#009E73",
+    "#F0E442",
+    "#0072B2",
+    "#D55E00",
+    "#CC79A7",
+]
 CONDITION_COLOURS = {
     ("freeze", "none"): BLACK,
     ("freeze", "attention"): BLUE,
@@ -65,8 +72,7 @@ def conditions(table: pd.DataFrame, first_key: str) -> list[tuple[str, str, pd.D
     found = []
     for i, (values, rows) in enumerate(table.groupby(columns, sort=False, dropna=False)):
         label = ", ".join(
-            f"{name.replace('_', ' ')}: {value}"
-            for name, value in zip(columns, values, strict=True)
+            f"{name.replace('_', ' ')}: {value}" for name, value in zip(columns, values, strict=True)
         )
         named = CONDITION_COLOURS.get((columns[0], values[0])) if len(columns) == 1 else None
         found.append((label, named or SPARE_COLOURS[i % len(SPARE_COLOURS)], rows))

@@ -1,5 +1,6 @@
 """Which class stands behind each value of the setting `model`, and how it is built and taken apart."""
 
+import os
 from types import SimpleNamespace
 
 import torch
@@ -9,6 +10,20 @@ from .one_layer_attention import OneLayerAttention
 from .sequences import Stream, random_generator
 
 StateDict = dict[str, torch.Tensor]
+
+
+def set_up_torch(settings: SimpleNamespace) -> None:
+    """Make what a job computes a function of its settings alone: its threads, its algorithms.
+
+    Raises RuntimeError where the machine lacks ``settings.device``.
+    """
+    if settings.device == "cuda":
+        # cuBLAS reads it when it starts, and is not deterministic without.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        if not torch.cuda.is_available():
+            raise RuntimeError("device: cuda is not to be found on this machine; set device to cpu")
+    torch.set_num_threads(settings.num_threads)
+    torch.use_deterministic_algorithms(True)
 
 
 def build_model(settings: SimpleNamespace) -> nn.Module:
@@ -51,8 +66,7 @@ def copy_state_dict(model: nn.Module) -> StateDict:
 def swap_part(state_dict: StateDict, earlier: StateDict, modules: tuple[str, ...]) -> StateDict:
     """Return ``state_dict`` with the parameters of ``modules`` put back to what they were ``earlier``."""
     return {
-        name: earlier[name] if name.split(".")[0] in modules else value
-        for name, value in state_dict.items()
+        name: earlier[name] if name.split(".")[0] in modules else value for name, value in state_dict.items()
     }
 
 

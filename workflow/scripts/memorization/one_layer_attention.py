@@ -1,5 +1,7 @@
 """The one-layer attention model: a single causal attention layer, read by a residual MLP."""
 
+from typing import ClassVar
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -14,7 +16,7 @@ class OneLayerAttention(nn.Module):
     frozen after the first switch or swapped at evaluation.
     """
 
-    parts = {
+    parts: ClassVar[dict[str, tuple[str, ...]]] = {
         "attention": ("c_attn",),
         "mlp": ("linear_modules", "lm_head"),
         "embeddings": ("wte", "wpe"),

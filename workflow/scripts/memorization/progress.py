@@ -12,18 +12,18 @@ SECONDS_BETWEEN_LINES = 10
 
 
 def start_log(path: str) -> IO[str]:
-    """Send the messages of the library, and what ends the job, to the log file at ``path``; return it."""
-    log = open(path, "w", encoding="utf-8", buffering=1)
-    logging.basicConfig(
-        stream=log, level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
-    )
-    show = sys.excepthook
+    """Send the messages of the library to the log file at ``path`` and return it.
 
-    def log_and_show(kind, error, traceback):
+    What ends the job goes there too, whole; the terminal gets one line of it.
+    """
+    log = open(path, "w", encoding="utf-8", buffering=1)  # noqa: SIM115 - open until the job ends
+    logging.basicConfig(stream=log, level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+
+    def log_whole_and_show_line(kind, error, traceback):
         logging.critical("the job failed", exc_info=(kind, error, traceback))
-        show(kind, error, traceback)
+        print(f"{kind.__name__}: {error} (more in {path})", file=sys.stderr)
 
-    sys.excepthook = log_and_show
+    sys.excepthook = log_whole_and_show_line
     return log
 
 

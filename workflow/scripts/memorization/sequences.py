@@ -70,9 +70,7 @@ def cumulative_probabilities(probabilities: np.ndarray) -> np.ndarray:
     return cumulative / cumulative[-1]
 
 
-def sample_batch_ranks(
-    cumulative: np.ndarray, batch_size: int, seed: int, iteration: int
-) -> np.ndarray:
+def sample_batch_ranks(cumulative: np.ndarray, batch_size: int, seed: int, iteration: int) -> np.ndarray:
     """Draw the ranks (batch_size,) of one batch, i.i.d. with replacement.
 
     A pure function of (seed, iteration), so that training can be continued anywhere with no generator

@@ -103,9 +103,7 @@ class OneLayerAttentionSettings(RunSettings):
     attention_init: Literal["normal", "zero"] = _setting(
         "initial weights of the attention; zero makes it uniform", default="normal"
     )
-    attention_trainable: bool = _setting(
-        "whether the attention is trained at all", default=True
-    )
+    attention_trainable: bool = _setting("whether the attention is trained at all", default=True)
     freeze: Literal["none", "attention", "mlp", "embeddings"] = _setting(
         "the part that gets no update after the first switch", default="none"
     )

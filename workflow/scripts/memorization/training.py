@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from .evaluation import evaluate_sequences
-from .models import build_model, copy_state_dict, freeze_part, modules_state_dict
+from .models import build_model, copy_state_dict, freeze_part, modules_state_dict, set_up_torch
 from .sequences import cumulative_probabilities, rank_probabilities, sample_batch_ranks
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
@@ -35,8 +35,7 @@ def train(
         progress: wraps the range of iterations, to show how far the training is.
     """
     settings = SimpleNamespace(**args)
-    torch.set_num_threads(settings.num_threads)
-    torch.use_deterministic_algorithms(True)
+    set_up_torch(settings)
     model = build_model(settings)
     optimizer = build_optimizer(model, settings)
     cumulative = cumulative_probabilities(rank_probabilities(settings.K, settings.zipf_exponent))
@@ -58,7 +57,7 @@ def train(
         ranks = sample_batch_ranks(cumulative, settings.batch_size, settings.seed, iteration)
         np.add.at(num_appearances, ranks, 1)
         batch = sequences[torch.from_numpy(ranks).to(settings.device)]  # (B, L)
-        loss = F.cross_entropy(model(batch[:, :-1]).transpose(1, 2), batch[:, 1:])
+        loss = F.cross_entropy(model(batch[:, :-1]).flatten(0, 1), batch[:, 1:].flatten())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -108,9 +107,7 @@ def train(
 def build_optimizer(model: nn.Module, settings: SimpleNamespace) -> torch.optim.Optimizer:
     """Return the optimiser of a run over the parameters that are trained from the start."""
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    return OPTIMIZERS[settings.optimizer](
-        trainable, lr=settings.lr, weight_decay=settings.weight_decay
-    )
+    return OPTIMIZERS[settings.optimizer](trainable, lr=settings.lr, weight_decay=settings.weight_decay)
 
 
 def test_sets(

@@ -1,0 +1,46 @@
+# Every target sets up .venv first, by itself, from the exactly pinned requirements.txt.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SNAKEMAKE := $(BIN)/snakemake
+
+.DEFAULT_GOAL := figures
+.PHONY: figures smoke test report docs format
+
+# The main job: config/config.yaml -> results/ and results/report.html.
+figures: $(VENV)/installed
+	$(SNAKEMAKE) --cores all --configfile config/config.yaml
+	@$(MAKE) --no-print-directory report
+
+# The same workflow on config/smoke.yaml, which has every feature at a size that takes seconds.
+smoke: $(VENV)/installed
+	$(SNAKEMAKE) --cores all --configfile config/smoke.yaml
+	@$(MAKE) --no-print-directory report CONFIG=config/smoke.yaml RESULTS=results_smoke
+
+# Snakemake's own report of the figures, made again where a figure or a caption is newer.
+CONFIG := config/config.yaml
+RESULTS := results
+report: $(VENV)/installed
+	@if [ ! -e $(RESULTS)/report.html ] || \
+	    [ -n "$$(find $(RESULTS) report -newer $(RESULTS)/report.html \( -name '*.png' -o -name '*.rst' \))" ]; then \
+	    $(SNAKEMAKE) --configfile $(CONFIG) --report $(RESULTS)/report.html; \
+	fi
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest -n auto
+
+# config/schema.json and config/README.md, from the types in workflow/scripts/memorization/settings.py.
+docs: $(VENV)/installed
+	$(BIN)/python workflow/scripts/document_settings.py
+
+format: $(VENV)/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile rules
+
+$(VENV)/installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "$(PYTHON) is not Python 3.11 or newer; name one: make PYTHON=python3.11 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	@touch $@

@@ -1,0 +1,155 @@
+"""The model against its equations, written once more in NumPy float64."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from conftest import resolved_settings
+from memorization.evaluation import evaluate_sequences
+from memorization.models import build_model
+
+
+def reference_forward(state, tokens, num_heads):
+    """Logits (B, T, 2) by the equations, one sequence, head and position at a time."""
+    B, T = tokens.shape
+    C = state["wte.weight"].shape[1]
+    d = C // num_heads
+    logits = np.zeros((B, T, 2))
+    for b in range(B):
+        x = np.array([state["wte.weight"][tokens[b, t]] + state["wpe.weight"][t] for t in range(T)])
+        qkv = x @ state["c_attn.weight"].T + state["c_attn.bias"]
+        q, k, v = qkv[:, :C], qkv[:, C : 2 * C], qkv[:, 2 * C :]
+        attended = np.zeros((T, C))
+        for h in range(num_heads):
+            head = slice(h * d, (h + 1) * d)
+            for t in range(T):
+                scores = np.array([q[t, head] @ k[j, head] / np.sqrt(d) for j in range(t + 1)])
+                weights = np.exp(scores - scores.max())
+                weights /= weights.sum()
+                attended[t, head] = sum(weights[j] * v[j, head] for j in range(t + 1))
+        mean = attended.mean(axis=1, keepdims=True)
+        variance = ((attended - mean) ** 2).mean(axis=1, keepdims=True)
+        y = (attended - mean) / np.sqrt(variance + 1e-5)
+        y = y * state["ln_f.weight"] + state["ln_f.bias"]
+        i = 0
+        while f"linear_modules.{i}.weight" in state:
+            z = y @ state[f"linear_modules.{i}.weight"].T + state[f"linear_modules.{i}.bias"]
+            y = np.maximum(z, 0) if i == 0 else np.maximum(z, 0) + y
+            i += 1
+        logits[b] = y @ state["lm_head.weight"].T + state["lm_head.bias"]
+    return logits
+
+
+def reference_loss_and_accuracy(logits, targets):
+    """Mean negative log-likelihood (nats) and fraction right, of each sequence."""
+    loss, accuracy = [], []
+    for sequence_logits, sequence_targets in zip(logits, targets, strict=True):
+        nll = [
+            np.log(np.exp(row).sum()) - row[bit]
+            for row, bit in zip(sequence_logits, sequence_targets, strict=True)
+        ]
+        right = [row.argmax() == bit for row, bit in zip(sequence_logits, sequence_targets, strict=True)]
+        loss.append(np.mean(nll))
+        accuracy.append(np.mean(right))
+    return np.array(loss), np.array(accuracy)
+
+
+def random_model(**changed):
+    """A model with weights of order 1, so that attention is far from uniform."""
+    settings = SimpleNamespace(**resolved_settings(**changed))
+    model = build_model(settings)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.5)
+    state = {name: value.numpy().astype(np.float64) for name, value in model.state_dict().items()}
+    return model, state, settings
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        {"num_heads": 1, "num_hidden_features": 8},
+        {"num_heads": 4, "num_hidden_features": 3, "num_mlp_layers": 3},
+        {"num_hidden_features_mlp": 5, "num_mlp_layers": 1},
+    ],
+)
+def test_forward_and_loss_follow_the_equations(changed):
+    model, state, settings = random_model(**changed)
+    sequences = np.random.default_rng(0).integers(0, 2, size=(7, settings.len_context))
+    logits = model(torch.from_numpy(sequences[:, :-1])).detach().numpy()
+    expected = reference_forward(state, sequences[:, :-1], settings.num_heads)
+    assert np.ptp(expected) > 0.5
+    np.testing.assert_allclose(logits, expected, atol=1e-5, rtol=1e-5)
+    loss, accuracy = evaluate_sequences(model, sequences)
+    expected_loss, expected_accuracy = reference_loss_and_accuracy(expected, sequences[:, 1:])
+    np.testing.assert_allclose(loss, expected_loss, atol=1e-5)
+    np.testing.assert_allclose(accuracy, expected_accuracy, atol=1e-6)
+
+
+def test_changing_a_bit_changes_no_prediction_before_it():
+    model, _, settings = random_model()
+    sequences = torch.from_numpy(np.random.default_rng(1).integers(0, 2, size=(5, settings.len_context)))
+    before = model(sequences)
+    for j in range(settings.len_context):
+        changed = sequences.clone()
+        changed[:, j] = 1 - changed[:, j]
+        after = model(changed)
+        assert torch.equal(after[:, :j], before[:, :j])
+        assert not torch.equal(after[:, j:], before[:, j:])
+
+
+def test_state_dict_names_and_shapes_are_the_contract():
+    model = build_model(
+        SimpleNamespace(**resolved_settings(num_heads=3, num_hidden_features_mlp=7, num_mlp_layers=3))
+    )
+    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    assert shapes == {
+        "wte.weight": (2, 12),
+        "wpe.weight": (12, 12),
+        "c_attn.weight": (36, 12),
+        "c_attn.bias": (36,),
+        "ln_f.weight": (12,),
+        "ln_f.bias": (12,),
+        "linear_modules.0.weight": (7, 12),
+        "linear_modules.0.bias": (7,),
+        "linear_modules.1.weight": (7, 7),
+        "linear_modules.1.bias": (7,),
+        "linear_modules.2.weight": (7, 7),
+        "linear_modules.2.bias": (7,),
+        "lm_head.weight": (2, 7),
+        "lm_head.bias": (2,),
+    }
+
+
+def test_initial_weights_are_normal_with_std_0_02_and_biases_zero():
+    model = build_model(SimpleNamespace(**resolved_settings(num_heads=8, num_hidden_features=16)))
+    for name, value in model.state_dict().items():
+        if name.startswith("ln_f"):
+            assert torch.equal(value, torch.full_like(value, float(name.endswith("weight"))))
+        elif name.endswith("bias"):
+            assert not value.any()
+        else:
+            # Five standard errors of the mean and of the standard deviation.
+            assert abs(value.mean()) < 5 * 0.02 / value.numel() ** 0.5
+            assert abs(value.std() - 0.02) < 5 * 0.02 / (2 * value.numel()) ** 0.5
+
+
+def test_initial_weights_depend_on_the_seed_alone():
+    first, same, other = (
+        build_model(SimpleNamespace(**resolved_settings(seed=seed))).state_dict() for seed in (0, 0, 1)
+    )
+    assert all(torch.equal(first[name], same[name]) for name in first)
+    assert not torch.equal(first["c_attn.weight"], other["c_attn.weight"])
+
+
+def test_zero_attention_weighs_all_positions_alike():
+    model, state, settings = random_model()
+    model = build_model(SimpleNamespace(**resolved_settings(attention_init="zero")))
+    assert not model.c_attn.weight.any()
+    # Uniform attention over zero values is zero: ln_f passes its bias on, whatever the sequence.
+    sequences = torch.from_numpy(np.random.default_rng(2).integers(0, 2, size=(4, settings.len_context)))
+    logits = model(sequences)
+    assert torch.equal(logits, logits[:1, :1].expand_as(logits))

@@ -1,0 +1,113 @@
+"""Training through switches: what is frozen, counted, saved and logged."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import train_small_run
+from memorization.sequences import cumulative_probabilities, rank_probabilities, sample_batch_ranks
+
+PART_OF = {
+    "c_attn": "attention",
+    "linear_modules": "mlp",
+    "lm_head": "mlp",
+    "wte": "embeddings",
+    "wpe": "embeddings",
+    "ln_f": None,
+}
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+@pytest.mark.parametrize("part", ["attention", "mlp", "embeddings"])
+def test_a_frozen_part_is_bitwise_unchanged_after_the_switch_and_all_else_moves(part, optimizer):
+    results, _ = train_small_run(freeze=part, optimizer=optimizer, weight_decay=0.1, num_switches=2)
+    start, before, end = (
+        results["pre_switch_state_dict"][0],
+        results["pre_switch_state_dict"][1],
+        results["model_state_dict"],
+    )
+    for name in start:
+        frozen = PART_OF[name.split(".")[0]] == part
+        assert torch.equal(start[name], before[name]) == frozen, name
+        assert torch.equal(start[name], end[name]) == frozen, name
+
+
+def test_without_freezing_everything_moves():
+    results, _ = train_small_run()
+    start, end = results["pre_switch_state_dict"][0], results["model_state_dict"]
+    assert not any(torch.equal(start[name], end[name]) for name in start)
+
+
+@pytest.mark.parametrize("part", ["attention", "mlp", "embeddings"])
+def test_freezing_changes_nothing_before_the_switch(part, small_run):
+    frozen, _ = train_small_run(freeze=part)
+    free, _ = small_run
+    for name, value in free["pre_switch_state_dict"][0].items():
+        assert torch.equal(value, frozen["pre_switch_state_dict"][0][name])
+
+
+def test_weights_before_a_switch_are_those_of_a_run_that_ends_there(small_run):
+    ended, _ = train_small_run(num_switches=0)
+    for name, value in ended["model_state_dict"].items():
+        assert torch.equal(value, small_run[0]["pre_switch_state_dict"][0][name])
+
+
+@pytest.mark.parametrize("init", ["zero", "normal"])
+def test_attention_that_is_not_trainable_stays_as_initialised(init):
+    results, _ = train_small_run(attention_trainable=False, attention_init=init, weight_decay=0.1)
+    start, end = results["pre_switch_state_dict"][0], results["model_state_dict"]
+    assert torch.equal(start["c_attn.weight"], end["c_attn.weight"])
+    assert end["c_attn.weight"].any() == (init == "normal")
+    assert not torch.equal(start["lm_head.weight"], end["lm_head.weight"])
+
+
+@pytest.mark.parametrize("distribution", ["zipf", "uniform"])
+def test_appearances_are_a_recount_of_the_batches(distribution):
+    results, sets = train_small_run(sequence_sampling_distribution=distribution, num_switches=2)
+    args = results["args"]
+    exponent = {"zipf": 1.0, "uniform": 0.0}[distribution]
+    cumulative = cumulative_probabilities(rank_probabilities(args["K"], exponent))
+    for entry in results["logs"]:
+        counts = [0] * args["K"]
+        for iteration in range(args["num_iters_per_set"] * entry["sequence_set"], entry["iter"]):
+            for rank in sample_batch_ranks(cumulative, args["batch_size"], args["seed"], iteration):
+                counts[rank] += 1
+        assert entry["num_appearances"].tolist() == counts
+    assert sum(counts) == args["num_iters_per_set"] * args["batch_size"]
+
+
+def test_logs_have_one_entry_an_epoch_with_tests_of_every_tenth_sequence(small_run):
+    results, _ = small_run
+    logs = results["logs"]
+    assert [(entry["epoch"], entry["iter"], entry["sequence_set"]) for entry in logs] == [
+        (1, 10, 0),
+        (2, 20, 0),
+        (3, 30, 1),
+        (4, 40, 1),
+    ]
+    assert logs[1]["test_metrics"]["sequence_set"].tolist() == [0, 0, 0]
+    assert logs[3]["test_metrics"]["sequence_set"].tolist() == [0, 0, 0, 1, 1, 1]
+    assert logs[3]["test_metrics"]["sequence_rank"].tolist() == [0, 10, 20, 0, 10, 20]
+    assert all(entry["lr"] == 1e-2 for entry in logs)
+
+
+def test_earlier_sets_are_tested_only_where_asked_for():
+    results, _ = train_small_run(test_earlier_sets=False)
+    assert set(results["logs"][-1]["test_metrics"]["sequence_set"]) == {1}
+
+
+def test_training_memorises_and_the_switch_forgets():
+    results, _ = train_small_run(num_heads=4, K=20, num_iters_per_set=400, num_iters_per_epoch=400)
+    tests = [entry["test_metrics"] for entry in results["logs"]]
+    first = tests[0]["accuracy"][tests[0]["sequence_set"] == 0].mean()
+    assert first > 0.8
+    assert tests[1]["accuracy"][tests[1]["sequence_set"] == 1].mean() > 0.8
+    assert tests[1]["accuracy"][tests[1]["sequence_set"] == 0].mean() < first - 0.15
+    assert results["logs"][0]["train_loss"] < np.log(2)
+
+
+def test_the_same_settings_give_the_same_bits_and_another_seed_others(small_run):
+    again, _ = train_small_run()
+    other, _ = train_small_run(seed=4)
+    for name, value in small_run[0]["model_state_dict"].items():
+        assert torch.equal(value, again["model_state_dict"][name])
+    assert not torch.equal(again["model_state_dict"]["wte.weight"], other["model_state_dict"]["wte.weight"])
