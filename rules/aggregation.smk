@@ -11,9 +11,6 @@ rule aggregate:
     output:
         f"{RESULTS}/{{group}}/{{table}}.parquet",
         f"{RESULTS}/{{group}}/{{table}}.csv",
-    params:
-        conditions=lambda wildcards: [run.condition for run in runs_of(wildcards.group)],
-        code=code_version("aggregate.py"),
     log:
         f"{RESULTS}/{{group}}/logs/{{table}}_table.log",
     benchmark:
@@ -26,5 +23,8 @@ rule aggregate:
     resources:
         mem_mb=2000,
         runtime=20,
+    params:
+        conditions=lambda wildcards: [run.condition for run in runs_of(wildcards.group)],
+        code=code_version("aggregate.py"),
     script:
         "../workflow/scripts/aggregate.py"

@@ -5,8 +5,6 @@ rule evaluate_validation:
     output:
         evaluation=f"{RUN}_evaluation.parquet",
         epochs=f"{RUN}_epochs.parquet",
-    params:
-        code=code_version("evaluate_validation.py"),
     log:
         f"{RUN}_evaluation.log",
     benchmark:
@@ -17,5 +15,7 @@ rule evaluate_validation:
     resources:
         mem_mb=2000,
         runtime=20,
+    params:
+        code=code_version("evaluate_validation.py"),
     script:
         "../workflow/scripts/evaluate_validation.py"

@@ -13,8 +13,6 @@ for figure in FIGURES:
                 labels={"figure": figure.replace("_", " ")},
             ),
             f"{RESULTS}/{{group}}/{figure}.pdf",
-        params:
-            code=code_version(f"plot_{figure}.py"),
         log:
             f"{RESULTS}/{{group}}/logs/{figure}_figure.log",
         benchmark:
@@ -25,5 +23,9 @@ for figure in FIGURES:
         resources:
             mem_mb=2000,
             runtime=10,
+        params:
+            # The script's name is formed when a job runs, after the loop has ended.
+            figure=figure,
+            code=code_version(f"plot_{figure}.py"),
         script:
-            f"../workflow/scripts/plot_{figure}.py"
+            "../workflow/scripts/plot_{params.figure}.py"

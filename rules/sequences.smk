@@ -6,12 +6,6 @@ def switch_start_iter(wildcards):
 rule generate_sequences:
     output:
         sequences=f"{RUN}_sequences.pkl",
-    params:
-        seed=lambda wildcards: settings_of(wildcards)["seed"],
-        K=lambda wildcards: settings_of(wildcards)["K"],
-        len_context=lambda wildcards: settings_of(wildcards)["len_context"],
-        switch_start_iter=switch_start_iter,
-        code=code_version("generate_sequences.py"),
     log:
         f"{RUN}_sequences.log",
     benchmark:
@@ -22,5 +16,11 @@ rule generate_sequences:
     resources:
         mem_mb=2000,
         runtime=10,
+    params:
+        seed=lambda wildcards: settings_of(wildcards)["seed"],
+        K=lambda wildcards: settings_of(wildcards)["K"],
+        len_context=lambda wildcards: settings_of(wildcards)["len_context"],
+        switch_start_iter=switch_start_iter,
+        code=code_version("generate_sequences.py"),
     script:
         "../workflow/scripts/generate_sequences.py"

@@ -3,9 +3,6 @@ rule train:
         sequences=f"{RUN}_sequences.pkl",
     output:
         results=f"{RUN}.pkl",
-    params:
-        settings=settings_of,
-        code=code_version("train.py"),
     log:
         f"{RUN}.log",
     benchmark:
@@ -16,5 +13,8 @@ rule train:
     resources:
         mem_mb=2000,
         runtime=60,
+    params:
+        settings=settings_of,
+        code=code_version("train.py"),
     script:
         "../workflow/scripts/train.py"

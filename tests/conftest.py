@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from memorization.sequences import generate_sequence_set
 from memorization.settings import OneLayerAttentionSettings
 from memorization.training import train

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import resolved_settings
+
 from memorization.evaluation import evaluate_sequences
 from memorization.models import build_model
 
@@ -146,8 +147,8 @@ def test_initial_weights_depend_on_the_seed_alone():
 
 
 def test_zero_attention_weighs_all_positions_alike():
-    model, state, settings = random_model()
-    model = build_model(SimpleNamespace(**resolved_settings(attention_init="zero")))
+    settings = SimpleNamespace(**resolved_settings(attention_init="zero"))
+    model = build_model(settings)
     assert not model.c_attn.weight.any()
     # Uniform attention over zero values is zero: ln_f passes its bias on, whatever the sequence.
     sequences = torch.from_numpy(np.random.default_rng(2).integers(0, 2, size=(4, settings.len_context)))

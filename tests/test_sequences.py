@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
+
 from memorization.sequences import (
     cumulative_probabilities,
     generate_held_out_sequences,
@@ -11,7 +13,6 @@ from memorization.sequences import (
     rank_probabilities,
     sample_batch_ranks,
 )
-from scipy import stats
 
 
 @given(

@@ -1,9 +1,10 @@
 """Training through switches: what is frozen, counted, saved and logged."""
 
-import numpy as np
 import pytest
 import torch
 from conftest import train_small_run
+
+from memorization.evaluation import evaluate_run
 from memorization.sequences import cumulative_probabilities, rank_probabilities, sample_batch_ranks
 
 PART_OF = {
@@ -62,7 +63,7 @@ def test_attention_that_is_not_trainable_stays_as_initialised(init):
 
 @pytest.mark.parametrize("distribution", ["zipf", "uniform"])
 def test_appearances_are_a_recount_of_the_batches(distribution):
-    results, sets = train_small_run(sequence_sampling_distribution=distribution, num_switches=2)
+    results, _ = train_small_run(sequence_sampling_distribution=distribution, num_switches=2)
     args = results["args"]
     exponent = {"zipf": 1.0, "uniform": 0.0}[distribution]
     cumulative = cumulative_probabilities(rank_probabilities(args["K"], exponent))
@@ -96,13 +97,19 @@ def test_earlier_sets_are_tested_only_where_asked_for():
 
 
 def test_training_memorises_and_the_switch_forgets():
-    results, _ = train_small_run(num_heads=4, K=20, num_iters_per_set=400, num_iters_per_epoch=400)
-    tests = [entry["test_metrics"] for entry in results["logs"]]
-    first = tests[0]["accuracy"][tests[0]["sequence_set"] == 0].mean()
-    assert first > 0.8
-    assert tests[1]["accuracy"][tests[1]["sequence_set"] == 1].mean() > 0.8
-    assert tests[1]["accuracy"][tests[1]["sequence_set"] == 0].mean() < first - 0.15
-    assert results["logs"][0]["train_loss"] < np.log(2)
+    results, sets = train_small_run(
+        num_heads=8,
+        K=20,
+        len_context=16,
+        num_iters_per_set=500,
+        sequence_sampling_distribution="uniform",
+    )
+    accuracy = evaluate_run(results, sets).groupby(["weights", "sequence_set"])["accuracy"].mean()
+    assert accuracy["pre_switch_1", 0] > 0.8
+    assert abs(accuracy["pre_switch_1", 1] - 0.5) < 0.1
+    assert accuracy["final", 1] > 0.8
+    assert accuracy["final", 0] < 0.65
+    assert abs(accuracy["final", -1] - 0.5) < 0.1
 
 
 def test_the_same_settings_give_the_same_bits_and_another_seed_others(small_run):

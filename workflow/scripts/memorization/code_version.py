@@ -56,7 +56,5 @@ def _tree(path: Path) -> ast.Module:
 
 def _is_docstring(node: ast.AST) -> bool:
     return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
+        isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
     )

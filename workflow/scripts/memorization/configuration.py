@@ -141,13 +141,14 @@ def _validate(path: str, given: dict, source: dict[str, str]) -> tuple[list[str]
     """Check the settings of one run, whose paths in the file are in ``source``."""
     settings_type = SETTINGS_OF_MODEL[given["model"]]
     properties = settings_type.model_json_schema()["properties"]
-    mistakes = []
+    mistakes, meant = [], set()
     for key in given:
         if key == "seed":
             mistakes.append(f"{source[key]}: a seed is not set by hand; set {path}.seeds, how many there are")
         elif key not in properties:
             known = (*(k for k in properties if k != "seed"), *EXPERIMENT_KEYS)
             mistakes.append(f"{source[key]}: unknown setting{_did_you_mean(key, known)}")
+            meant.add(_nearest(key, known))
     known_only = {key: value for key, value in given.items() if key in properties}
     try:
         settings = settings_type(**known_only | {"seed": 0})
@@ -156,7 +157,8 @@ def _validate(path: str, given: dict, source: dict[str, str]) -> tuple[list[str]
             key = detail["loc"][0]
             right = allowed_values(properties[key])
             if detail["type"] == "missing":
-                mistakes.append(f"{path}.{key}: missing; needs {right}")
+                if key not in meant:
+                    mistakes.append(f"{path}.{key}: missing; needs {right}")
             else:
                 mistakes.append(f"{source[key]}: {shown(known_only[key])} is not {right}")
         return mistakes, None
@@ -256,9 +258,12 @@ def _unknown_keys(mapping: dict, known: tuple[str, ...], path: str) -> list[str]
     return [f"{path}{key}: unknown key{_did_you_mean(key, known)}" for key in mapping if key not in known]
 
 
+def _nearest(key: Any, known: tuple[str, ...]) -> str:
+    return difflib.get_close_matches(str(key), known, n=1, cutoff=0)[0]
+
+
 def _did_you_mean(key: Any, known: tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(str(key), known, n=1, cutoff=0)
-    return f"; did you mean {near[0]}?" if near else ""
+    return f"; did you mean {_nearest(key, known)}?"
 
 
 def _one_of(values: Any) -> str:

@@ -35,9 +35,7 @@ def evaluate_sequences(model: nn.Module, sequences: np.ndarray) -> tuple[np.ndar
     return torch.cat(losses).cpu().numpy(), torch.cat(accuracies).cpu().numpy()
 
 
-def evaluated_weights(
-    results: dict, parts: dict[str, tuple[str, ...]]
-) -> Iterator[tuple[str, StateDict, int]]:
+def evaluated_weights(results: dict, parts: dict[str, tuple[str, ...]]) -> Iterator[tuple[str, StateDict, int]]:
     """Yield each kind of weights of a run: its name, its state dict, the number of sets seen by then.
 
     ``pre_switch_s`` are the weights just before the s-th switch; ``swap_mlp`` and ``swap_attention``

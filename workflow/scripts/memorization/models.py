@@ -65,9 +65,7 @@ def copy_state_dict(model: nn.Module) -> StateDict:
 
 def swap_part(state_dict: StateDict, earlier: StateDict, modules: tuple[str, ...]) -> StateDict:
     """Return ``state_dict`` with the parameters of ``modules`` put back to what they were ``earlier``."""
-    return {
-        name: earlier[name] if name.split(".")[0] in modules else value for name, value in state_dict.items()
-    }
+    return {name: earlier[name] if name.split(".")[0] in modules else value for name, value in state_dict.items()}
 
 
 def modules_state_dict(state_dict: StateDict, modules: tuple[str, ...]) -> dict[str, StateDict]:

@@ -31,9 +31,7 @@ def progress_to(log: IO[str], name: str) -> Callable[[range], Iterable[int]]:
     """Return what shows the progress, with an ETA, through a range of iterations."""
     if sys.stderr.isatty():
         return partial(tqdm, desc=name, unit="it", leave=False, dynamic_ncols=True)
-    return partial(
-        _ProgressLines, file=log, mininterval=SECONDS_BETWEEN_LINES, unit="it", ascii=True, ncols=80
-    )
+    return partial(_ProgressLines, file=log, mininterval=SECONDS_BETWEEN_LINES, unit="it", ascii=True, ncols=80)
 
 
 class _ProgressLines(tqdm):

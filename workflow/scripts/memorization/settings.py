@@ -49,18 +49,14 @@ class RunSettings(BaseModel):
     )
     optimizer: Literal["adam", "adamw"] = _setting("the optimiser", default="adam")
     lr: Number = _setting("learning rate", default=1e-3, gt=0)
-    weight_decay: Number = _setting(
-        "weight decay: in the gradient (adam) or decoupled (adamw)", default=0.0, ge=0
-    )
+    weight_decay: Number = _setting("weight decay: in the gradient (adam) or decoupled (adamw)", default=0.0, ge=0)
     seed: int = _setting(
         "seed of the sequences, batches and weights; set by `seeds`, not in the configuration", ge=0
     )
     num_held_out: int = _setting(
         "sequences of the evaluation that are never trained on", unit="sequences", default=1000, ge=1
     )
-    test_earlier_sets: bool = _setting(
-        "whether the tests during training include the earlier sets", default=True
-    )
+    test_earlier_sets: bool = _setting("whether the tests during training include the earlier sets", default=True)
     num_threads: int = _setting(
         "threads of a job; they change the last bits of a result", unit="threads", default=1, ge=1
     )
@@ -74,8 +70,7 @@ class RunSettings(BaseModel):
             near = f"{below} or {below + epoch}" if below else str(epoch)
             yield (
                 "num_iters_per_set",
-                f"{self.num_iters_per_set} is not a multiple of num_iters_per_epoch ({epoch}), "
-                f"as {near} would be",
+                f"{self.num_iters_per_set} is not a multiple of num_iters_per_epoch ({epoch}), as {near} would be",
             )
 
     def resolved(self) -> dict[str, Any]:

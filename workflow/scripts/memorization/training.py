@@ -110,9 +110,7 @@ def build_optimizer(model: nn.Module, settings: SimpleNamespace) -> torch.optim.
     return OPTIMIZERS[settings.optimizer](trainable, lr=settings.lr, weight_decay=settings.weight_decay)
 
 
-def test_sets(
-    model: nn.Module, sequence_sets: list[np.ndarray], first: int, last: int
-) -> dict[str, np.ndarray]:
+def test_sets(model: nn.Module, sequence_sets: list[np.ndarray], first: int, last: int) -> dict[str, np.ndarray]:
     """Evaluate every `TEST_STRIDE`-th sequence of the sets ``first`` … ``last``.
 
     Returns equal-length arrays: ``sequence_set``, ``sequence_rank``, ``logsoftmaxloss`` (nats a bit)

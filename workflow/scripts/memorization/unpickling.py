@@ -19,7 +19,6 @@ ALLOWED_GLOBALS = frozenset(
         ("numpy.core.multiarray", "scalar"),
         ("numpy.core.numeric", "_frombuffer"),
         ("torch", "from_numpy"),
-        ("torch", "FloatStorage"),
         ("torch._utils", "_rebuild_parameter"),
         ("torch._utils", "_rebuild_tensor_v2"),
     }

@@ -1,0 +1,94 @@
+"""The evaluation table: every set under every kind of weights, swapped parts to the bit."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from conftest import resolved_settings, train_small_run
+from test_one_layer_attention import reference_forward, reference_loss_and_accuracy
+
+from memorization.evaluation import HELD_OUT, epoch_table, evaluate_run, evaluated_weights
+from memorization.models import build_model
+from memorization.sequences import generate_held_out_sequences
+
+
+@pytest.fixture(scope="module")
+def evaluation(small_run):
+    return evaluate_run(*small_run)
+
+
+def weights_of(results):
+    parts = build_model(SimpleNamespace(**resolved_settings())).parts
+    return {name: state for name, state, _ in evaluated_weights(results, parts)}
+
+
+def test_swapped_parts_are_bitwise_those_before_the_first_switch_and_the_rest_is_final():
+    results, _ = train_small_run(num_switches=2)
+    weights = weights_of(results)
+    assert list(weights) == ["pre_switch_1", "pre_switch_2", "final", "swap_mlp", "swap_attention"]
+    swapped = {"swap_mlp": ("linear_modules", "lm_head"), "swap_attention": ("c_attn",)}
+    for name, modules in swapped.items():
+        for parameter, value in weights[name].items():
+            from_before = parameter.split(".")[0] in modules
+            origin = "pre_switch_1" if from_before else "final"
+            assert torch.equal(value, weights[origin][parameter]), (name, parameter)
+    assert not torch.equal(weights["swap_mlp"]["lm_head.weight"], weights["final"]["lm_head.weight"])
+
+
+def test_swapping_a_frozen_part_back_is_the_final_model():
+    results, sets = train_small_run(freeze="attention")
+    table = evaluate_run(results, sets).set_index("weights")
+    for column in ("loss", "accuracy"):
+        assert table.loc["swap_attention", column].tolist() == table.loc["final", column].tolist()
+
+
+def test_every_sequence_of_every_set_and_held_out_ones_are_there_once(evaluation):
+    weights = ["pre_switch_1", "final", "swap_mlp", "swap_attention"]
+    expected = [
+        (name, sequence_set, rank)
+        for name in weights
+        for sequence_set, number in ((0, 30), (1, 30), (HELD_OUT, 25))
+        for rank in range(number)
+    ]
+    keys = evaluation[["weights", "sequence_set", "sequence_rank"]]
+    assert list(keys.itertuples(index=False, name=None)) == expected
+
+
+def test_loss_and_accuracy_are_those_of_the_equations(small_run, evaluation):
+    results, sets = small_run
+    args = results["args"]
+    held_out = generate_held_out_sequences(args["seed"], args["num_held_out"], args["len_context"], sets)
+    for name, state_dict in weights_of(results).items():
+        state = {key: value.numpy().astype(float) for key, value in state_dict.items()}
+        for sequence_set, sequences in ((0, sets[0]), (1, sets[1]), (HELD_OUT, held_out)):
+            logits = reference_forward(state, sequences[:, :-1], args["num_heads"])
+            loss, accuracy = reference_loss_and_accuracy(logits, sequences[:, 1:])
+            rows = evaluation[(evaluation["weights"] == name) & (evaluation["sequence_set"] == sequence_set)]
+            np.testing.assert_allclose(rows["loss"], loss, atol=1e-5)
+            assert (np.abs(rows["accuracy"] - accuracy) < 1e-6).mean() > 0.9
+
+
+def test_appearances_count_up_to_the_moment_of_the_weights(small_run, evaluation):
+    results, _ = small_run
+    counts = {0: results["logs"][1]["num_appearances"], 1: results["logs"][3]["num_appearances"]}
+    for (name, sequence_set), rows in evaluation.groupby(["weights", "sequence_set"]):
+        unseen = sequence_set == HELD_OUT or (name == "pre_switch_1" and sequence_set == 1)
+        expected = np.zeros(len(rows)) if unseen else counts[sequence_set]
+        assert rows["num_appearances"].tolist() == expected.tolist()
+
+
+def test_a_run_without_a_switch_has_final_weights_only():
+    results, sets = train_small_run(num_switches=0)
+    table = evaluate_run(results, sets)
+    assert set(table["weights"]) == {"final"}
+    assert set(table["sequence_set"]) == {0, HELD_OUT}
+
+
+def test_the_last_epoch_agrees_with_the_evaluation_of_the_final_weights(small_run, evaluation):
+    epochs = epoch_table(small_run[0]["logs"])
+    last = epochs[epochs["epoch"] == 4]
+    final = evaluation[evaluation["weights"] == "final"].set_index(["sequence_set", "sequence_rank"])
+    for row in last.itertuples():
+        same = final.loc[(row.sequence_set, row.sequence_rank)]
+        np.testing.assert_allclose([row.loss, row.accuracy], [same["loss"], same["accuracy"]], atol=1e-6)

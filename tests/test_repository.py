@@ -1,0 +1,79 @@
+"""The repository itself: style, lint, pins and captions."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import REPOSITORY, SNAKEMAKE, snakemake
+
+TOOLS = Path(sys.executable).parent
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["ruff", "check", "."],
+        ["ruff", "format", "--check", "."],
+        ["snakefmt", "--check", "Snakefile", "rules"],
+    ],
+    ids=" ".join,
+)
+def test_style(command):
+    result = subprocess.run([TOOLS / command[0], *command[1:]], cwd=REPOSITORY, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_snakemake_lint_has_nothing_to_say():
+    result = snakemake(REPOSITORY, "--lint", check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def pins(lines):
+    return dict(line.split("==") for line in lines if re.fullmatch(r"[\w-]+==[\w.]+", line))
+
+
+def test_requirements_are_pinned_exactly_and_installed():
+    lines = (REPOSITORY / "requirements.txt").read_text().splitlines()
+    pinned = pins(lines)
+    assert [line for line in lines if line and not line.startswith("#") and line not in
+            {f"{name}=={version}" for name, version in pinned.items()}] == []  # fmt: skip
+    frozen = subprocess.run([TOOLS / "python", "-m", "pip", "freeze"], capture_output=True, text=True, check=True)
+    installed = {name.lower(): version for name, version in pins(
+        line.split("+")[0] for line in frozen.stdout.splitlines()).items()}  # fmt: skip
+    assert installed == {name.lower(): version for name, version in pinned.items()}
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "envs").glob("*.yaml")), ids=lambda path: path.name)
+def test_conda_environments_have_the_versions_of_the_requirements(path):
+    pinned = pins((REPOSITORY / "requirements.txt").read_text().splitlines())
+    (by_pip,) = [entry["pip"] for entry in yaml.safe_load(path.read_text())["dependencies"]
+                 if isinstance(entry, dict)]  # fmt: skip
+    assert len(pins(by_pip)) == len(by_pip) > 0
+    assert pins(by_pip).items() <= pinned.items()
+
+
+def test_every_rule_has_environment_threads_resources_log_and_benchmark():
+    directives = ["conda:", "threads:", "resources:", "mem_mb=", "runtime=", "log:", "benchmark:"]
+    for path in (REPOSITORY / "rules").glob("*.smk"):
+        rules = re.split(r"^ *rule\b", path.read_text(), flags=re.MULTILINE)[1:]
+        for rule in rules:
+            assert [d for d in directives if d not in rule] == [], path.name
+
+
+def test_every_figure_has_a_caption():
+    figures = {path.stem.removeprefix("plot_") for path in (REPOSITORY / "workflow/scripts").glob("plot_*.py")}
+    assert figures == {path.stem for path in (REPOSITORY / "report").glob("*.rst")}
+
+
+def test_the_slurm_profile_sets_the_resources_of_every_rule():
+    profile = yaml.safe_load((REPOSITORY / "profiles" / "slurm" / "config.yaml").read_text())
+    listed = subprocess.run(
+        [SNAKEMAKE, "--list-rules"], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    rules = set(listed.stdout.split()) - {"all"}
+    assert set(profile["set-resources"]) == rules
+    for resources in profile["set-resources"].values():
+        assert {"mem_mb", "runtime"} <= set(resources)

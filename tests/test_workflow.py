@@ -1,0 +1,227 @@
+"""The workflow as a whole: what it plans, what it runs again, and that cores change no result."""
+
+import re
+
+import pandas as pd
+import pytest
+import yaml
+from conftest import REPOSITORY, copy_repository, snakemake
+
+from memorization.code_version import code_version
+
+pytestmark = pytest.mark.slow
+
+SMALL = {
+    "defaults": {
+        "one_layer_attention": {
+            "K": 30,
+            "len_context": 12,
+            "num_heads": 2,
+            "num_hidden_features": 4,
+            "batch_size": 16,
+            "num_iters_per_set": 20,
+            "num_iters_per_epoch": 10,
+            "num_held_out": 20,
+        }
+    },
+    "experiments": {
+        "one": {
+            "model": "one_layer_attention",
+            "sweep": {"freeze": ["none", "mlp"]},
+            "seeds": 1,
+            "figures": ["by_epoch", "by_weights"],
+        },
+        "two": {"model": "one_layer_attention", "num_threads": 2, "seeds": 2, "figures": ["by_rank"]},
+    },
+}
+STAGES = ["generate_sequences", "train", "evaluate_validation"]
+
+
+def write_config(folder, config=SMALL, **changed_of_two):
+    """Write config/config.yaml, with some settings of the second experiment changed."""
+    experiments = config["experiments"]
+    config = config | {"experiments": experiments | {"two": experiments["two"] | changed_of_two}}
+    (folder / "config" / "config.yaml").write_text(yaml.safe_dump(config))
+
+
+def planned(folder, *arguments):
+    """How many jobs of each rule a dry run plans."""
+    output = snakemake(folder, "-n", *arguments).stdout
+    table = re.search(r"job +count\n[- ]+\n(.*?)\n\n", output, re.DOTALL)
+    if table is None:
+        assert "Nothing to be done" in output
+        return {}
+    rows = (line.split() for line in table[1].splitlines())
+    return {rule: int(count) for rule, count in rows if rule not in ("total", "all")}
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """A repository in which the small configuration has been run."""
+    folder = copy_repository(tmp_path_factory.mktemp("ran"))
+    write_config(folder)
+    snakemake(folder, "--cores", "2")
+    return folder
+
+
+@pytest.fixture
+def ran_again(ran):
+    """The same, put back to its configuration and code afterwards."""
+    library = ran / "workflow" / "scripts"
+    before = {path: path.read_text() for path in library.rglob("*.py")}
+    yield ran
+    for path, text in before.items():
+        if path.read_text() != text:
+            path.write_text(text)
+    write_config(ran)
+
+
+@pytest.mark.parametrize("name, runs", [("config", 26), ("smoke", 11), ("paper", 65)])
+def test_every_configuration_of_the_repository_is_planned(name, runs, tmp_path):
+    folder = copy_repository(tmp_path)
+    jobs = planned(folder, "--configfile", f"config/{name}.yaml")
+    assert [jobs[stage] for stage in STAGES] == [runs] * 3
+    assert not (folder / "cache").exists()
+
+
+def test_paper_is_the_reference_scale():
+    config = yaml.safe_load((REPOSITORY / "config" / "paper.yaml").read_text())
+    settings = config["defaults"]["one_layer_attention"]
+    assert (settings["K"], settings["len_context"], settings["batch_size"]) == (100_000, 100, 256)
+    assert settings["num_hidden_features"] == 8
+    assert max(config["experiments"]["heads"]["sweep"]["num_heads"]) == 20
+    assert {experiment["seeds"] for experiment in config["experiments"].values()} == {5}
+
+
+def test_every_file_is_where_it_belongs(ran):
+    name = "one_layer_attention_freeze_mlp_seed_0"
+    files = {path.name for path in (ran / "cache" / "one" / name).iterdir()}
+    endings = ["_sequences.pkl", ".pkl", "_evaluation.parquet", "_epochs.parquet"]
+    assert files >= {name + ending for ending in endings}
+    assert all(file.startswith(name) for file in files)
+    results = {path.name for path in (ran / "results" / "one").iterdir() if path.is_file()}
+    tables = [
+        f"{table}.{suffix}"
+        for table in ("by_epoch", "by_rank", "by_appearances", "by_weights")
+        for suffix in ("parquet", "csv")
+    ]
+    figures = [f"{figure}.{suffix}" for figure in ("by_epoch", "by_weights") for suffix in ("pdf", "png")]
+    assert results == {*tables, *figures}
+
+
+def test_each_figure_is_drawn_by_its_own_script(ran):
+    first, second = (ran / "results" / "one" / f"{name}.png" for name in ("by_epoch", "by_weights"))
+    assert first.read_bytes() != second.read_bytes()
+
+
+def test_tables_are_recomputed_from_the_evaluations(ran):
+    paths = sorted((ran / "cache" / "two").glob("*/*_evaluation.parquet"))
+    assert len(paths) == 2
+    evaluations = [pd.read_parquet(path) for path in paths]
+    table = pd.read_parquet(ran / "results" / "two" / "by_weights.parquet")
+    for row in table.itertuples():
+        means = [
+            e.loc[(e["weights"] == row.weights) & (e["sequence_set"] == row.sequence_set), "loss"].mean()
+            for e in evaluations
+        ]
+        assert row.loss_mean == pytest.approx(sum(means) / 2, abs=1e-6)
+    printed = pd.read_csv(ran / "results" / "two" / "by_weights.csv")
+    assert printed["accuracy_mean"].tolist() == pytest.approx(table["accuracy_mean"].tolist(), rel=1e-5)
+
+
+def test_logs_tell_the_progress_with_an_eta_in_plain_lines(ran):
+    run = ran / "cache" / "one" / "one_layer_attention_freeze_none_seed_0"
+    log = (run / f"{run.name}.log").read_text()
+    assert re.search(r"100%\|#+\| 40/40 \[\d\d:\d\d<00:00", log)
+    assert "iteration 30 of 40, set 1: train loss" in log
+    assert "\r" not in log
+
+
+def test_nothing_is_run_again_when_nothing_changed(ran):
+    assert planned(ran) == {}
+
+
+def test_another_lr_runs_only_its_experiment_again(ran_again):
+    write_config(ran_again, lr=1e-2)
+    assert planned(ran_again) == {"train": 2, "evaluate_validation": 2, "aggregate": 4, "plot_by_rank": 1}
+
+
+def test_other_sequences_run_their_experiment_again_from_the_start(ran_again):
+    write_config(ran_again, K=31)
+    jobs = planned(ran_again)
+    assert jobs == dict.fromkeys(STAGES, 2) | {"aggregate": 4, "plot_by_rank": 1}
+
+
+def test_one_more_seed_trains_one_more_run(ran_again):
+    write_config(ran_again, seeds=3)
+    jobs = planned(ran_again)
+    assert jobs == dict.fromkeys(STAGES, 1) | {"aggregate": 4, "plot_by_rank": 1}
+
+
+def test_one_more_figure_draws_one_more_figure(ran_again):
+    write_config(ran_again, figures=["by_rank", "by_appearances"])
+    assert planned(ran_again) == {"plot_by_appearances": 1}
+
+
+def change_library(folder, module, old, new):
+    path = folder / "workflow" / "scripts" / "memorization" / module
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def test_changed_plots_draw_again_and_compute_nothing(ran_again):
+    change_library(ran_again, "figure_style.py", '"savefig.dpi": 200', '"savefig.dpi": 100')
+    assert planned(ran_again) == {"plot_by_epoch": 1, "plot_by_weights": 1, "plot_by_rank": 1}
+
+
+def test_changed_training_trains_again_on_the_same_sequences(ran_again):
+    change_library(ran_again, "training.py", "TEST_STRIDE = 10", "TEST_STRIDE = 5")
+    jobs = planned(ran_again)
+    assert "generate_sequences" not in jobs
+    assert jobs["train"] == 4
+
+
+def test_changed_comments_and_docstrings_run_nothing_again(ran_again):
+    change_library(ran_again, "training.py", '"""Train one run and', '"""Train a run, then')
+    change_library(ran_again, "models.py", "# cuBLAS reads", "# It is cuBLAS that reads")
+    assert planned(ran_again) == {}
+
+
+def test_code_versions_follow_the_imports():
+    versions = {
+        script.name: code_version(script.name)
+        for script in (REPOSITORY / "workflow" / "scripts").glob("*.py")
+        if script.name not in ("utils.py", "document_settings.py")
+    }
+    plots = {version for script, version in versions.items() if script.startswith("plot_")}
+    assert len(plots) == 1
+    others = [version for script, version in versions.items() if not script.startswith("plot_")]
+    assert len(plots | set(others)) == len(others) + 1
+
+
+def test_the_number_of_cores_and_the_folder_change_no_byte(ran, tmp_path):
+    folder = copy_repository(tmp_path)
+    write_config(folder)
+    snakemake(folder, "--cores", "1")
+    compared = [
+        path.relative_to(ran)
+        for root in ("cache", "results")
+        for path in (ran / root).rglob("*")
+        if path.suffix in (".pkl", ".parquet", ".csv", ".pdf", ".png")
+    ]
+    assert len(compared) == 4 * 4 + 2 * 8 + 3 * 2
+    for path in compared:
+        assert (folder / path).read_bytes() == (ran / path).read_bytes(), path
+
+
+def test_a_job_that_fails_says_why_in_one_line_and_in_its_log(ran_again):
+    write_config(ran_again, device="cuda")
+    result = snakemake(ran_again, "--cores", "2", check=False)
+    assert result.returncode != 0
+    said = "RuntimeError: device: cuda is not to be found on this machine; set device to cpu"
+    assert any(line.startswith(said) for line in result.stderr.splitlines())
+    log = ran_again / "cache" / "two" / "one_layer_attention_seed_0" / "one_layer_attention_seed_0.log"
+    assert said in log.read_text()
+    write_config(ran_again)
+    snakemake(ran_again, "--cores", "2")
