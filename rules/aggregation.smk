@@ -1,10 +1,3 @@
-def runs_tables(wildcards):
-    return [
-        f"{RUN}_{SOURCES[wildcards.table]}.parquet".format(group=run.group, run=run.name)
-        for run in runs_of(wildcards.group)
-    ]
-
-
 rule aggregate:
     input:
         runs=runs_tables,

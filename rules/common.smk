@@ -35,6 +35,18 @@ def runs_of(group):
     return [run for run in configuration.runs if run.group == group]
 
 
+def switch_start_iter(wildcards):
+    settings = settings_of(wildcards)
+    return list(range(0, settings["num_iters"], settings["num_iters_per_set"]))
+
+
+def runs_tables(wildcards):
+    return [
+        f"{RUN}_{SOURCES[wildcards.table]}.parquet".format(group=run.group, run=run.name)
+        for run in runs_of(wildcards.group)
+    ]
+
+
 def targets():
     """Every table of each group, as .parquet and .csv, and its figures, as .pdf and .png."""
     return [

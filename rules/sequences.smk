@@ -1,8 +1,3 @@
-def switch_start_iter(wildcards):
-    settings = settings_of(wildcards)
-    return list(range(0, settings["num_iters"], settings["num_iters_per_set"]))
-
-
 rule generate_sequences:
     output:
         sequences=f"{RUN}_sequences.pkl",

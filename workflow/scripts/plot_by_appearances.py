@@ -4,10 +4,12 @@ from memorization.cache import read_table, write_figure
 from memorization.figure_style import (
     AXIS_LABELS,
     WEIGHTS_COLOURS,
+    WEIGHTS_LABELS,
     band_centre,
     conditions,
     draw_chance,
-    draw_mean,
+    draw_points,
+    limit_to_means,
     new_figure,
     set_label,
 )
@@ -17,7 +19,7 @@ start_log(snakemake.log[0])
 table = read_table(snakemake.input.by_appearances)
 # Where zero appearances are drawn on the logarithmic axis.
 ZERO = 0.4
-MOMENTS = {"pre_switch_1": "just before the switch", "final": "at the end"}
+MOMENTS = ("pre_switch_1", "final")
 shown = table[table["weights"].isin(MOMENTS) & (table["sequence_set"].isin([0, 1]))]
 shown = shown.assign(appearances=band_centre(shown, "appearances", offset=0).clip(lower=ZERO))
 found = conditions(shown, "weights")
@@ -27,16 +29,16 @@ for (label, _, rows), column in zip(found, axes.T, strict=True):
     for metric, ax in zip(AXIS_LABELS, column, strict=True):
         draw_chance(ax, metric)
         for (weights, sequence_set), line in rows.groupby(["weights", "sequence_set"], sort=False):
-            draw_mean(
+            draw_points(
                 ax,
+                line["appearances"],
                 line,
-                "appearances",
                 metric,
                 color=WEIGHTS_COLOURS[weights],
                 linestyle="-" if sequence_set == 0 else "--",
                 marker="o" if sequence_set == 0 else "s",
                 markersize=3,
-                label=f"{set_label(sequence_set)}, {MOMENTS[weights]}",
+                label=f"{set_label(sequence_set)}, {WEIGHTS_LABELS[weights]}",
             )
         ax.set_xscale("log")
         ax.set_xticks([ZERO, 1, 10, 100, 1000], ["0", "1", "10", "100", "1000"])
@@ -44,6 +46,9 @@ for (label, _, rows), column in zip(found, axes.T, strict=True):
     column[-1].set_xlabel("appearances in training")
 for metric, ax in zip(AXIS_LABELS, axes[:, 0], strict=True):
     ax.set_ylabel(AXIS_LABELS[metric])
-figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    limit_to_means(ax, shown[f"{metric}_mean"])
+figure.legend(
+    *axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2 if len(found) > 2 else 1
+)
 for path in snakemake.output:
     write_figure(figure, path)

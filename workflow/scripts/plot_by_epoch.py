@@ -21,12 +21,13 @@ for metric, ax in zip(AXIS_LABELS, axes[:, 0], strict=True):
     draw_chance(ax, metric)
     for switch in switches:
         ax.axvline(switch, color="0.8", linewidth=0.8, zorder=0)
-    for label, colour, rows in conditions(table, "epoch"):
+    # The first condition on top, where the curves before the switch are the same.
+    for i, (label, colour, rows) in enumerate(conditions(table, "epoch")):
         for sequence_set, tested in rows.groupby("sequence_set"):
             current = tested[tested["current_set"] == sequence_set]
             # The earlier set's line goes on from the last point at which the set was the current one.
             earlier = tested[tested["iter"] >= current["iter"].max()]
-            draw_mean(ax, current, "iter", metric, color=colour)
+            draw_mean(ax, current, "iter", metric, color=colour, zorder=3 - i / 100)
             draw_mean(ax, earlier, "iter", metric, color=colour, linestyle="--", linewidth=1)
         if metric == "accuracy":
             handles.append(Line2D([], [], color=colour, label=label or "current set"))

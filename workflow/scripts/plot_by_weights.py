@@ -4,8 +4,10 @@ from memorization.cache import read_table, write_figure
 from memorization.figure_style import (
     AXIS_LABELS,
     WEIGHTS_COLOURS,
+    WEIGHTS_LABELS,
     conditions,
     draw_chance,
+    draw_points,
     new_figure,
     set_label,
 )
@@ -24,21 +26,23 @@ for (label, _, rows), column in zip(found, axes.T, strict=True):
         draw_chance(ax, metric)
         for i, weights in enumerate(present):
             points = rows[rows["weights"] == weights].set_index("sequence_set").loc[sets]
-            mean = points[f"{metric}_mean"]
-            ax.errorbar(
+            draw_points(
+                ax,
                 [x + 0.16 * (i - (len(present) - 1) / 2) for x in range(len(sets))],
-                mean,
-                [mean - points[f"{metric}_low"], points[f"{metric}_high"] - mean],
+                points,
+                metric,
                 color=WEIGHTS_COLOURS[weights],
                 linestyle="",
                 marker="o",
                 markersize=4,
                 capsize=2,
-                label=weights.replace("_", " "),
+                label=WEIGHTS_LABELS[weights],
             )
         ax.set_xticks(range(len(sets)), [set_label(s).replace(" (", "\n(") for s in sets], fontsize=7.5)
 for metric, ax in zip(AXIS_LABELS, axes[:, 0], strict=True):
     ax.set_ylabel(AXIS_LABELS[metric])
-figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(present))
+figure.legend(
+    *axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2 if len(found) > 2 else 1
+)
 for path in snakemake.output:
     write_figure(figure, path)

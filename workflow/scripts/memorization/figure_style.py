@@ -48,6 +48,14 @@ WEIGHTS_COLOURS = {
 }
 SPARE_COLOURS = [BLACK, BLUE, RED, GREEN, ORANGE, PURPLE, SKY, YELLOW]
 
+WEIGHTS_LABELS = {
+    "pre_switch_1": "just before the switch",
+    "final": "at the end",
+    "swap_mlp": "at the end, MLP swapped back",
+    "swap_attention": "at the end, attention swapped back",
+}
+SETTING_LABELS = {"sequence_sampling_distribution": "sampling"}
+
 CHANCE = {"accuracy": 0.5, "loss": math.log(2)}
 AXIS_LABELS = {"accuracy": "accuracy", "loss": "loss (nats a bit)"}
 
@@ -72,7 +80,8 @@ def conditions(table: pd.DataFrame, first_key: str) -> list[tuple[str, str, pd.D
     found = []
     for i, (values, rows) in enumerate(table.groupby(columns, sort=False, dropna=False)):
         label = ", ".join(
-            f"{name.replace('_', ' ')}: {value}" for name, value in zip(columns, values, strict=True)
+            f"{SETTING_LABELS.get(name, name.replace('_', ' '))}: {value}"
+            for name, value in zip(columns, values, strict=True)
         )
         named = CONDITION_COLOURS.get((columns[0], values[0])) if len(columns) == 1 else None
         found.append((label, named or SPARE_COLOURS[i % len(SPARE_COLOURS)], rows))
@@ -90,6 +99,19 @@ def draw_mean(axes: Axes, rows: pd.DataFrame, x: str, metric: str, **style: Any)
         alpha=0.18,
         linewidth=0,
     )
+
+
+def draw_points(axes: Axes, x: Any, rows: pd.DataFrame, metric: str, **style: Any) -> None:
+    """Draw the means of ``metric`` over seeds as points at ``x``, with their 95 % confidence intervals."""
+    mean = rows[f"{metric}_mean"]
+    interval = [mean - rows[f"{metric}_low"], rows[f"{metric}_high"] - mean]
+    axes.errorbar(x, mean, interval, elinewidth=1, **style)
+
+
+def limit_to_means(axes: Axes, means: pd.Series) -> None:
+    """Let the axis show all ``means``; an interval that is far wider is cut."""
+    margin = 0.15 * (means.max() - means.min())
+    axes.set_ylim(means.min() - margin, means.max() + margin)
 
 
 def draw_chance(axes: Axes, metric: str) -> None:
