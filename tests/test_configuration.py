@@ -173,6 +173,10 @@ BAD = {
     "swept value not a list": (with_line("[none, mlp]", "none"), 'sweep.freeze: "none" is not a list of one'),
     "swept list empty": (with_line("[none, mlp]", "[]"), "experiments.freeze.sweep.freeze: [] is not a list"),
     "swept value twice": (with_line("[none, mlp]", "[mlp, mlp]"), 'sweep.freeze: "mlp" is there twice'),
+    "swept value twice in other words": (
+        with_line("freeze: [none, mlp]", "lr: [1e-3, 0.001]"),
+        "experiments.freeze.sweep: one_layer_attention_lr_0.001_seed_0 is there twice",
+    ),
     "swept value wrong": (
         with_line("freeze: [none, mlp]", "num_mlp_layers: [2, 0]"),
         "experiments.freeze.sweep.num_mlp_layers: 0 is not a positive integer",

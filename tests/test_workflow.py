@@ -1,6 +1,8 @@
 """The workflow as a whole: what it plans, what it runs again, and that cores change no result."""
 
 import re
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -25,7 +27,7 @@ SMALL = {
         }
     },
     "experiments": {
-        "one": {
+        "freeze": {
             "model": "one_layer_attention",
             "sweep": {"freeze": ["none", "mlp"]},
             "seeds": 1,
@@ -95,11 +97,11 @@ def test_paper_is_the_reference_scale():
 
 def test_every_file_is_where_it_belongs(ran):
     name = "one_layer_attention_freeze_mlp_seed_0"
-    files = {path.name for path in (ran / "cache" / "one" / name).iterdir()}
+    files = {path.name for path in (ran / "cache" / "freeze" / name).iterdir()}
     endings = ["_sequences.pkl", ".pkl", "_evaluation.parquet", "_epochs.parquet"]
     assert files >= {name + ending for ending in endings}
     assert all(file.startswith(name) for file in files)
-    results = {path.name for path in (ran / "results" / "one").iterdir() if path.is_file()}
+    results = {path.name for path in (ran / "results" / "freeze").iterdir() if path.is_file()}
     tables = [
         f"{table}.{suffix}"
         for table in ("by_epoch", "by_rank", "by_appearances", "by_weights")
@@ -110,7 +112,7 @@ def test_every_file_is_where_it_belongs(ran):
 
 
 def test_each_figure_is_drawn_by_its_own_script(ran):
-    first, second = (ran / "results" / "one" / f"{name}.png" for name in ("by_epoch", "by_weights"))
+    first, second = (ran / "results" / "freeze" / f"{name}.png" for name in ("by_epoch", "by_weights"))
     assert first.read_bytes() != second.read_bytes()
 
 
@@ -130,11 +132,20 @@ def test_tables_are_recomputed_from_the_evaluations(ran):
 
 
 def test_logs_tell_the_progress_with_an_eta_in_plain_lines(ran):
-    run = ran / "cache" / "one" / "one_layer_attention_freeze_none_seed_0"
+    run = ran / "cache" / "freeze" / "one_layer_attention_freeze_none_seed_0"
     log = (run / f"{run.name}.log").read_text()
     assert re.search(r"100%\|#+\| 40/40 \[\d\d:\d\d<00:00", log)
     assert "iteration 30 of 40, set 1: train loss" in log
     assert "\r" not in log
+
+
+def test_the_readme_reads_a_pickle_as_it_says(ran):
+    (code,) = re.findall(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL)
+    code += "\nprint(sequences['switch_start_iter'], data['args']['freeze'])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ran / "workflow" / "scripts", capture_output=True, text=True
+    )
+    assert done.stdout == "[0, 20] none\n", done.stderr
 
 
 def test_nothing_is_run_again_when_nothing_changed(ran):

@@ -5,6 +5,7 @@ import itertools
 import json
 import math
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,11 +129,18 @@ def _expand(
             for seed in range(seeds):
                 run = run_name(model, condition, seed)
                 runs.append(Run(group, run, resolved | {"seed": seed}, condition))
+    # One seed stands for all: their names differ in its digits only.
+    names = [run.name for run in runs if run.settings["seed"] == 0]
     mistakes += [
-        f"{path}.sweep: a run's name of {len(run.name)} characters, {run.name[:40]}…, is longer than "
+        f"{path}.sweep: {name} is there twice; give each value once"
+        for name, number in Counter(names).items()
+        if number > 1
+    ]
+    mistakes += [
+        f"{path}.sweep: a run's name of {len(name)} characters, {name[:40]}…, is longer than "
         f"{MAX_RUN_NAME}; sweep fewer settings"
-        for run in runs
-        if len(run.name) > MAX_RUN_NAME
+        for name in names
+        if len(name) > MAX_RUN_NAME
     ]
     return mistakes, runs
 
