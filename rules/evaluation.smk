@@ -4,7 +4,9 @@ rule evaluate_validation:
         results=f"{RUN}.pkl",
     output:
         evaluation=f"{RUN}_evaluation.parquet",
+        positions=f"{RUN}_positions.parquet",
         epochs=f"{RUN}_epochs.parquet",
+        diagnostics=f"{RUN}_diagnostics.parquet",
     log:
         f"{RUN}_evaluation.log",
     benchmark:
@@ -16,6 +18,6 @@ rule evaluate_validation:
         mem_mb=2000,
         runtime=20,
     params:
-        code=code_version("evaluate_validation.py"),
+        code=lambda wildcards: code_version("evaluate_validation.py", settings_of(wildcards)["model"]),
     script:
         "../workflow/scripts/evaluate_validation.py"

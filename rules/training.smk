@@ -15,6 +15,6 @@ rule train:
         runtime=60,
     params:
         settings=settings_of,
-        code=code_version("train.py"),
+        code=lambda wildcards: code_version("train.py", settings_of(wildcards)["model"]),
     script:
         "../workflow/scripts/train.py"

@@ -9,18 +9,18 @@ from conftest import resolved_settings, train_small_run
 from test_one_layer_attention import reference_forward, reference_loss_and_accuracy
 
 from memorization.evaluation import HELD_OUT, epoch_table, evaluate_run, evaluated_weights
-from memorization.models import build_model
+from memorization.learners import build_learner
 from memorization.sequences import generate_held_out_sequences
 
 
 @pytest.fixture(scope="module")
 def evaluation(small_run):
-    return evaluate_run(*small_run)
+    return evaluate_run(*small_run)[0]
 
 
 def weights_of(results):
-    parts = build_model(SimpleNamespace(**resolved_settings())).parts
-    return {name: state for name, state, _ in evaluated_weights(results, parts)}
+    learner = build_learner(SimpleNamespace(**resolved_settings()), [])
+    return {name: state for name, state, _ in evaluated_weights(results, learner)}
 
 
 def test_swapped_parts_are_bitwise_those_before_the_first_switch_and_the_rest_is_final():
@@ -38,7 +38,7 @@ def test_swapped_parts_are_bitwise_those_before_the_first_switch_and_the_rest_is
 
 def test_swapping_a_frozen_part_back_is_the_final_model():
     results, sets = train_small_run(freeze="attention")
-    table = evaluate_run(results, sets).set_index("weights")
+    table = evaluate_run(results, sets)[0].set_index("weights")
     for column in ("loss", "accuracy"):
         assert table.loc["swap_attention", column].tolist() == table.loc["final", column].tolist()
 
@@ -58,6 +58,7 @@ def test_every_sequence_of_every_set_and_held_out_ones_are_there_once(evaluation
 def test_loss_and_accuracy_are_those_of_the_equations(small_run, evaluation):
     results, sets = small_run
     args = results["args"]
+    _, positions = evaluate_run(results, sets)
     held_out = generate_held_out_sequences(args["seed"], args["num_held_out"], args["len_context"], sets)
     for name, state_dict in weights_of(results).items():
         state = {key: value.numpy().astype(float) for key, value in state_dict.items()}
@@ -65,8 +66,11 @@ def test_loss_and_accuracy_are_those_of_the_equations(small_run, evaluation):
             logits = reference_forward(state, sequences[:, :-1], args["num_heads"])
             loss, accuracy = reference_loss_and_accuracy(logits, sequences[:, 1:])
             rows = evaluation[(evaluation["weights"] == name) & (evaluation["sequence_set"] == sequence_set)]
-            np.testing.assert_allclose(rows["loss"], loss, atol=1e-5)
-            assert (np.abs(rows["accuracy"] - accuracy) < 1e-6).mean() > 0.9
+            np.testing.assert_allclose(rows["loss"], loss.mean(axis=1), atol=1e-5)
+            assert (np.abs(rows["accuracy"] - accuracy.mean(axis=1)) < 1e-6).mean() > 0.9
+            means = positions[(positions["weights"] == name) & (positions["sequence_set"] == sequence_set)]
+            assert means["position"].tolist() == list(range(1, args["len_context"]))
+            np.testing.assert_allclose(means["loss"], loss.mean(axis=0), atol=1e-5)
 
 
 def test_appearances_count_up_to_the_moment_of_the_weights(small_run, evaluation):
@@ -80,7 +84,7 @@ def test_appearances_count_up_to_the_moment_of_the_weights(small_run, evaluation
 
 def test_a_run_without_a_switch_has_final_weights_only():
     results, sets = train_small_run(num_switches=0)
-    table = evaluate_run(results, sets)
+    table, _ = evaluate_run(results, sets)
     assert set(table["weights"]) == {"final"}
     assert set(table["sequence_set"]) == {0, HELD_OUT}
 

@@ -7,8 +7,7 @@ import pytest
 import torch
 from conftest import resolved_settings
 
-from memorization.evaluation import evaluate_sequences
-from memorization.models import build_model
+from memorization.learners import build_learner
 
 
 def reference_forward(state, tokens, num_heads):
@@ -43,7 +42,7 @@ def reference_forward(state, tokens, num_heads):
 
 
 def reference_loss_and_accuracy(logits, targets):
-    """Mean negative log-likelihood (nats) and fraction right, of each sequence."""
+    """Negative log-likelihood (nats) and whether the more probable value is right, of each bit."""
     loss, accuracy = [], []
     for sequence_logits, sequence_targets in zip(logits, targets, strict=True):
         nll = [
@@ -51,21 +50,26 @@ def reference_loss_and_accuracy(logits, targets):
             for row, bit in zip(sequence_logits, sequence_targets, strict=True)
         ]
         right = [row.argmax() == bit for row, bit in zip(sequence_logits, sequence_targets, strict=True)]
-        loss.append(np.mean(nll))
-        accuracy.append(np.mean(right))
+        loss.append(nll)
+        accuracy.append(right)
     return np.array(loss), np.array(accuracy)
 
 
-def random_model(**changed):
-    """A model with weights of order 1, so that attention is far from uniform."""
+def random_learner(**changed):
+    """A learner whose model has weights of order 1, so that attention is far from uniform."""
     settings = SimpleNamespace(**resolved_settings(**changed))
-    model = build_model(settings)
+    learner = build_learner(settings, [])
+    model = learner.model
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.5)
     state = {name: value.numpy().astype(np.float64) for name, value in model.state_dict().items()}
-    return model, state, settings
+    return learner, state, settings
+
+
+def build_model(**changed):
+    return build_learner(SimpleNamespace(**resolved_settings(**changed)), []).model
 
 
 @pytest.mark.parametrize(
@@ -78,34 +82,32 @@ def random_model(**changed):
     ],
 )
 def test_forward_and_loss_follow_the_equations(changed):
-    model, state, settings = random_model(**changed)
+    learner, state, settings = random_learner(**changed)
     sequences = np.random.default_rng(0).integers(0, 2, size=(7, settings.len_context))
-    logits = model(torch.from_numpy(sequences[:, :-1])).detach().numpy()
+    logits = learner.model(torch.from_numpy(sequences[:, :-1])).detach().numpy()
     expected = reference_forward(state, sequences[:, :-1], settings.num_heads)
     assert np.ptp(expected) > 0.5
     np.testing.assert_allclose(logits, expected, atol=1e-5, rtol=1e-5)
-    loss, accuracy = evaluate_sequences(model, sequences)
+    loss, accuracy = learner.evaluate(sequences)
     expected_loss, expected_accuracy = reference_loss_and_accuracy(expected, sequences[:, 1:])
     np.testing.assert_allclose(loss, expected_loss, atol=1e-5)
     np.testing.assert_allclose(accuracy, expected_accuracy, atol=1e-6)
 
 
 def test_changing_a_bit_changes_no_prediction_before_it():
-    model, _, settings = random_model()
+    learner, _, settings = random_learner()
     sequences = torch.from_numpy(np.random.default_rng(1).integers(0, 2, size=(5, settings.len_context)))
-    before = model(sequences)
+    before = learner.model(sequences)
     for j in range(settings.len_context):
         changed = sequences.clone()
         changed[:, j] = 1 - changed[:, j]
-        after = model(changed)
+        after = learner.model(changed)
         assert torch.equal(after[:, :j], before[:, :j])
         assert not torch.equal(after[:, j:], before[:, j:])
 
 
 def test_state_dict_names_and_shapes_are_the_contract():
-    model = build_model(
-        SimpleNamespace(**resolved_settings(num_heads=3, num_hidden_features_mlp=7, num_mlp_layers=3))
-    )
+    model = build_model(num_heads=3, num_hidden_features_mlp=7, num_mlp_layers=3)
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     assert shapes == {
         "wte.weight": (2, 12),
@@ -126,7 +128,7 @@ def test_state_dict_names_and_shapes_are_the_contract():
 
 
 def test_initial_weights_are_normal_with_std_0_02_and_biases_zero():
-    model = build_model(SimpleNamespace(**resolved_settings(num_heads=8, num_hidden_features=16)))
+    model = build_model(num_heads=8, num_hidden_features=16)
     for name, value in model.state_dict().items():
         if name.startswith("ln_f"):
             assert torch.equal(value, torch.full_like(value, float(name.endswith("weight"))))
@@ -139,18 +141,15 @@ def test_initial_weights_are_normal_with_std_0_02_and_biases_zero():
 
 
 def test_initial_weights_depend_on_the_seed_alone():
-    first, same, other = (
-        build_model(SimpleNamespace(**resolved_settings(seed=seed))).state_dict() for seed in (0, 0, 1)
-    )
+    first, same, other = (build_model(seed=seed).state_dict() for seed in (0, 0, 1))
     assert all(torch.equal(first[name], same[name]) for name in first)
     assert not torch.equal(first["c_attn.weight"], other["c_attn.weight"])
 
 
 def test_zero_attention_weighs_all_positions_alike():
-    settings = SimpleNamespace(**resolved_settings(attention_init="zero"))
-    model = build_model(settings)
+    model = build_model(attention_init="zero")
     assert not model.c_attn.weight.any()
     # Uniform attention over zero values is zero: ln_f passes its bias on, whatever the sequence.
-    sequences = torch.from_numpy(np.random.default_rng(2).integers(0, 2, size=(4, settings.len_context)))
+    sequences = torch.from_numpy(np.random.default_rng(2).integers(0, 2, size=(4, 12)))
     logits = model(sequences)
     assert torch.equal(logits, logits[:1, :1].expand_as(logits))

@@ -98,7 +98,7 @@ def test_paper_is_the_reference_scale():
 def test_every_file_is_where_it_belongs(ran):
     name = "one_layer_attention_freeze_mlp_seed_0"
     files = {path.name for path in (ran / "cache" / "freeze" / name).iterdir()}
-    endings = ["_sequences.pkl", ".pkl", "_evaluation.parquet", "_epochs.parquet"]
+    endings = ["_sequences.pkl", ".pkl", "_evaluation.parquet", "_epochs.parquet", "_positions.parquet"]
     assert files >= {name + ending for ending in endings}
     assert all(file.startswith(name) for file in files)
     results = {path.name for path in (ran / "results" / "freeze").iterdir() if path.is_file()}
@@ -195,7 +195,7 @@ def test_changed_training_trains_again_on_the_same_sequences(ran_again):
 
 def test_changed_comments_and_docstrings_run_nothing_again(ran_again):
     change_library(ran_again, "training.py", '"""Train one run and', '"""Train a run, then')
-    change_library(ran_again, "models.py", "# cuBLAS reads", "# It is cuBLAS that reads")
+    change_library(ran_again, "learners.py", "# cuBLAS reads", "# It is cuBLAS that reads")
     assert planned(ran_again) == {}
 
 
@@ -221,7 +221,7 @@ def test_the_number_of_cores_and_the_folder_change_no_byte(ran, tmp_path):
         for path in (ran / root).rglob("*")
         if path.suffix in (".pkl", ".parquet", ".csv", ".pdf", ".png")
     ]
-    assert len(compared) == 4 * 4 + 2 * 8 + 3 * 2
+    assert len(compared) == 4 * 6 + 2 * 8 + 3 * 2
     for path in compared:
         assert (folder / path).read_bytes() == (ran / path).read_bytes(), path
 

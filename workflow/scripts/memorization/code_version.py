@@ -9,13 +9,18 @@ SCRIPTS = Path(__file__).resolve().parent.parent
 LIBRARY = Path(__file__).resolve().parent.name
 
 
-def code_version(script: str) -> str:
+def code_version(script: str, model: str | None = None) -> str:
     """Return a hash of the library modules that ``script`` imports, directly or through others.
 
-    It is taken of the syntax trees without docstrings: comments, docstrings and layout change nothing.
+    With them goes the module of ``model``, which a script names only when it runs. The hash is taken of
+    the syntax trees without docstrings: comments, docstrings and layout change nothing.
     """
+    modules = _imported_modules(SCRIPTS / script)
+    if model:
+        path = SCRIPTS / LIBRARY / f"{model}.py"
+        modules = _imported_modules(path, modules | {path})
     digest = hashlib.sha256()
-    for module in sorted(_imported_modules(SCRIPTS / script)):
+    for module in sorted(modules):
         digest.update(f"{module.name}\n{ast.dump(_tree(module))}\n".encode())
     return digest.hexdigest()[:16]
 

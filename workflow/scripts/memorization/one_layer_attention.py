@@ -1,10 +1,15 @@
 """The one-layer attention model: a single causal attention layer, read by a residual MLP."""
 
+from types import SimpleNamespace
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from .learners import initial_generator
+from .transformer import TransformerLearner
 
 WEIGHT_STD = 0.02
 
@@ -80,3 +85,19 @@ class OneLayerAttention(nn.Module):
         for i, linear in enumerate(self.linear_modules):
             x = F.relu(linear(x)) if i == 0 else F.relu(linear(x)) + x
         return self.lm_head(x)
+
+
+def build(settings: SimpleNamespace, sequence_sets: list[np.ndarray]) -> TransformerLearner:
+    """Build the model of a run with its initial weights, a pure function of the settings and the seed."""
+    model = OneLayerAttention(
+        len_context=settings.len_context,
+        num_heads=settings.num_heads,
+        num_hidden_features=settings.num_hidden_features,
+        num_hidden_features_mlp=settings.num_hidden_features_mlp,
+        num_mlp_layers=settings.num_mlp_layers,
+        attention_init=settings.attention_init,
+        attention_trainable=settings.attention_trainable,
+        vocab_size=settings.vocab_size,
+        generator=initial_generator(settings),
+    )
+    return TransformerLearner(model, settings)

@@ -6,14 +6,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-from torch import nn
-from torch.nn import functional as F
 
-from .evaluation import evaluate_sequences
-from .models import build_model, copy_state_dict, freeze_part, modules_state_dict, set_up_torch
+from .learners import Learner, build_learner, set_up_torch
 from .sequences import cumulative_probabilities, rank_probabilities, sample_batch_ranks
 
-OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 # During training one sequence in so many is tested; the evaluation afterwards tests them all.
 TEST_STRIDE = 10
 
@@ -36,8 +32,7 @@ def train(
     """
     settings = SimpleNamespace(**args)
     set_up_torch(settings)
-    model = build_model(settings)
-    optimizer = build_optimizer(model, settings)
+    learner = build_learner(settings, sequence_sets)
     cumulative = cumulative_probabilities(rank_probabilities(settings.K, settings.zipf_exponent))
     current_set = 0
     sequences = torch.from_numpy(sequence_sets[0]).to(settings.device)
@@ -47,21 +42,16 @@ def train(
 
     for iteration in progress(range(settings.num_iters)):
         if iteration in switch_start_iter[1:]:
-            pre_switch_state_dict.append(copy_state_dict(model))
+            pre_switch_state_dict.append(learner.state_dict())
             current_set += 1
             sequences = torch.from_numpy(sequence_sets[current_set]).to(settings.device)
             num_appearances = np.zeros_like(num_appearances)
-            if current_set == 1 and settings.freeze != "none":
-                freeze_part(model, settings.freeze)
+            learner.switch(current_set)
 
         ranks = sample_batch_ranks(cumulative, settings.batch_size, settings.seed, iteration)
         np.add.at(num_appearances, ranks, 1)
         batch = sequences[torch.from_numpy(ranks).to(settings.device)]  # (B, L)
-        loss = F.cross_entropy(model(batch[:, :-1]).flatten(0, 1), batch[:, 1:].flatten())
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        epoch_loss += loss.detach()
+        epoch_loss += learner.learn(batch, current_set * settings.K + ranks)
 
         iter_done = iteration + 1
         if iter_done % settings.num_iters_per_epoch == 0:
@@ -72,9 +62,10 @@ def train(
                     "iter": iter_done,
                     "sequence_set": current_set,
                     "train_loss": epoch_loss.item() / settings.num_iters_per_epoch,
-                    "lr": optimizer.param_groups[0]["lr"],
+                    "lr": settings.lr,
                     "num_appearances": num_appearances.copy(),
-                    "test_metrics": test_sets(model, sequence_sets, first_tested, current_set),
+                    "test_metrics": test_sets(learner, sequence_sets, first_tested, current_set),
+                    **learner.diagnostics(),
                 }
             )
             epoch_loss.zero_()
@@ -86,42 +77,28 @@ def train(
                 logs[-1]["train_loss"],
             )
 
-    final_state_dict = copy_state_dict(model)
+    final_state_dict = learner.state_dict()
     return {
         "args": args,
         "logs": logs,
         "pre_switch_state_dict": pre_switch_state_dict,
         "model_state_dict": final_state_dict,
-        **{
-            f"{part}_state_dict": {
-                "pre_switch": modules_state_dict(pre_switch_state_dict[0], model.parts[part])
-                if pre_switch_state_dict
-                else None,
-                "post_switch": modules_state_dict(final_state_dict, model.parts[part]),
-            }
-            for part in ("mlp", "attention")
-        },
+        **learner.part_state_dicts(next(iter(pre_switch_state_dict), None), final_state_dict),
     }
 
 
-def build_optimizer(model: nn.Module, settings: SimpleNamespace) -> torch.optim.Optimizer:
-    """Return the optimiser of a run over the parameters that are trained from the start."""
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    return OPTIMIZERS[settings.optimizer](trainable, lr=settings.lr, weight_decay=settings.weight_decay)
-
-
-def test_sets(model: nn.Module, sequence_sets: list[np.ndarray], first: int, last: int) -> dict[str, np.ndarray]:
+def test_sets(learner: Learner, sequence_sets: list[np.ndarray], first: int, last: int) -> dict[str, np.ndarray]:
     """Evaluate every `TEST_STRIDE`-th sequence of the sets ``first`` … ``last``.
 
     Returns equal-length arrays: ``sequence_set``, ``sequence_rank``, ``logsoftmaxloss`` (nats a bit)
     and ``accuracy``.
     """
     tested = [sequences[::TEST_STRIDE] for sequences in sequence_sets[first : last + 1]]
-    loss, accuracy = evaluate_sequences(model, np.concatenate(tested))
+    loss, accuracy = learner.evaluate(np.concatenate(tested))
     ranks = np.arange(0, len(sequence_sets[0]), TEST_STRIDE)
     return {
         "sequence_set": np.repeat(np.arange(first, last + 1), len(ranks)),
         "sequence_rank": np.tile(ranks, len(tested)),
-        "logsoftmaxloss": loss,
-        "accuracy": accuracy,
+        "logsoftmaxloss": loss.mean(axis=1),
+        "accuracy": accuracy.mean(axis=1),
     }

@@ -1,0 +1,100 @@
+"""What training and evaluation ask of a model, and how the one that a run names is built.
+
+Each value of the setting ``model`` is a module of this package with a function ``build(settings,
+sequence_sets)`` that returns a `Learner`.
+"""
+
+import os
+from importlib import import_module
+from types import SimpleNamespace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from .sequences import Stream, random_generator
+
+StateDict = dict[str, Any]
+
+
+class Learner(Protocol):
+    """A model with all that changes in training: parameters, optimiser, memory."""
+
+    swaps: dict[str, tuple[str, ...]]
+    """The kinds of swapped weights: name, and the entries of the state dict that are put back."""
+
+    def learn(self, batch: torch.Tensor, identities: np.ndarray) -> torch.Tensor:
+        """Make one iteration on ``batch`` (B, L) of 0/1 and return its loss (nats a bit) before it.
+
+        ``identities`` (B,) are the rows of the sequences in all sets of the run, one after the other.
+        """
+
+    def switch(self, sequence_set: int) -> None:
+        """Do what comes with the switch to ``sequence_set``, after the state was saved."""
+
+    def evaluate(self, sequences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the loss (nats) and the accuracy of each predicted bit of ``sequences`` (K, L)."""
+
+    def diagnostics(self) -> dict[str, float]:
+        """Return what is logged of the model itself each epoch."""
+
+    def state_dict(self) -> StateDict:
+        """Return a copy of the state on the CPU, which later training does not change."""
+
+    def load_state_dict(self, state_dict: StateDict) -> None:
+        """Take on a state that `state_dict` returned."""
+
+    def part_state_dicts(self, pre_switch: StateDict | None, final: StateDict) -> dict[str, Any]:
+        """Return what the results of a run hold of single parts, beside the whole states."""
+
+
+def build_learner(settings: SimpleNamespace, sequence_sets: list[np.ndarray]) -> Learner:
+    """Build the learner of a run in its initial state: a pure function of the settings and the sets."""
+    return import_module(f".{settings.model}", __package__).build(settings, sequence_sets)
+
+
+def set_up_torch(settings: SimpleNamespace) -> None:
+    """Make what a job computes a function of its settings alone: its threads, its algorithms.
+
+    Raises RuntimeError where the machine lacks ``settings.device``.
+    """
+    if settings.device == "cuda":
+        # cuBLAS reads it when it starts, and is not deterministic without.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        if not torch.cuda.is_available():
+            raise RuntimeError("device: cuda is not to be found on this machine; set device to cpu")
+    torch.set_num_threads(settings.num_threads)
+    torch.use_deterministic_algorithms(True)
+
+
+def initial_generator(settings: SimpleNamespace) -> torch.Generator:
+    """Return the stream of a run's initial weights, on the CPU whatever the device of the model."""
+    seed = random_generator(settings.seed, Stream.INITIALISATION).integers(2**63)
+    return torch.Generator().manual_seed(int(seed))
+
+
+OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+
+
+def build_optimizer(parameters: list[torch.nn.Parameter], settings: SimpleNamespace) -> torch.optim.Optimizer:
+    """Return the optimiser of a run over those of ``parameters`` that are trained from the start."""
+    trainable = [parameter for parameter in parameters if parameter.requires_grad]
+    return OPTIMIZERS[settings.optimizer](trainable, lr=settings.lr, weight_decay=settings.weight_decay)
+
+
+def freeze(parameter: torch.nn.Parameter) -> None:
+    """Stop every update of a parameter.
+
+    Its gradient is dropped as well: an optimiser steps over a parameter without one, so that neither its
+    moments nor its weight decay move it any more.
+    """
+    parameter.requires_grad_(False)
+    parameter.grad = None
+
+
+def swap_entries(state_dict: StateDict, earlier: StateDict, swapped: tuple[str, ...]) -> StateDict:
+    """Return ``state_dict`` with the entries of ``swapped`` put back to what they were ``earlier``.
+
+    An entry is named by the first part of its name: ``lm_head`` swaps ``lm_head.weight`` and its bias.
+    """
+    return {name: earlier[name] if name.split(".")[0] in swapped else value for name, value in state_dict.items()}
