@@ -79,7 +79,9 @@ OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 def build_optimizer(parameters: list[torch.nn.Parameter], settings: SimpleNamespace) -> torch.optim.Optimizer:
     """Return the optimiser of a run over those of ``parameters`` that are trained from the start."""
     trainable = [parameter for parameter in parameters if parameter.requires_grad]
-    return OPTIMIZERS[settings.optimizer](trainable, lr=settings.lr, weight_decay=settings.weight_decay)
+    return OPTIMIZERS[settings.optimizer](
+        trainable, lr=settings.lr, weight_decay=settings.weight_decay, fused=True
+    )
 
 
 def freeze(parameter: torch.nn.Parameter) -> None:

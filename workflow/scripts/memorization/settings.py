@@ -6,7 +6,7 @@ message proposes) is derived from these classes.
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -61,6 +61,10 @@ class RunSettings(BaseModel):
         "threads of a job; they change the last bits of a result", unit="threads", default=1, ge=1
     )
     device: Literal["cpu", "cuda"] = _setting("where the model is trained", default="cpu")
+    freeze: str = _setting("the part that gets no update after the first switch", default="none")
+
+    LENGTH: ClassVar[str]
+    """The setting that is the length of a sequence."""
 
     def impossible(self) -> Iterator[tuple[str, str]]:
         """Yield each combination of settings that cannot be: the setting at fault and what is wrong."""
@@ -72,10 +76,24 @@ class RunSettings(BaseModel):
                 "num_iters_per_set",
                 f"{self.num_iters_per_set} is not a multiple of num_iters_per_epoch ({epoch}), as {near} would be",
             )
+        length, num_trained = getattr(self, self.LENGTH), self.K * (self.num_switches + 1)
+        if 2**length < 2 * num_trained:
+            yield (
+                self.LENGTH,
+                f"{length} bits make {2**length} sequences, too few to hold out some from {num_trained} "
+                f"trained on; {(2 * num_trained - 1).bit_length()} or more would do",
+            )
+        if self.freeze != "none" and self.num_switches == 0:
+            yield (
+                "freeze",
+                f'"{self.freeze}" needs a switch after which it begins: set num_switches to 1 or more, '
+                'or freeze to "none"',
+            )
 
     def resolved(self) -> dict[str, Any]:
         """Return every setting, with what follows from others filled in, as a flat dict."""
         settings = self.model_dump()
+        settings["len_context"] = getattr(self, self.LENGTH)
         settings["num_iters"] = self.num_iters_per_set * (self.num_switches + 1)
         if self.sequence_sampling_distribution == "uniform":
             settings["zipf_exponent"] = 0.0
@@ -84,6 +102,8 @@ class RunSettings(BaseModel):
 
 class OneLayerAttentionSettings(RunSettings):
     """The settings of the one-layer attention model."""
+
+    LENGTH = "len_context"
 
     model: Literal["one_layer_attention"] = _setting("the model")
     len_context: int = _setting("length L of a sequence", unit="bits", ge=2)
@@ -106,20 +126,6 @@ class OneLayerAttentionSettings(RunSettings):
     def impossible(self) -> Iterator[tuple[str, str]]:
         """Yield each combination of settings that cannot be: the setting at fault and what is wrong."""
         yield from super().impossible()
-        num_trained = self.K * (self.num_switches + 1)
-        if 2**self.len_context < 2 * num_trained:
-            yield (
-                "len_context",
-                f"{self.len_context} bits make {2**self.len_context} sequences, too few to hold out "
-                f"some from {num_trained} trained on; {(2 * num_trained - 1).bit_length()} or more "
-                "would do",
-            )
-        if self.freeze != "none" and self.num_switches == 0:
-            yield (
-                "freeze",
-                f'"{self.freeze}" needs a switch after which it begins: set num_switches to 1 or more, '
-                'or freeze to "none"',
-            )
         if self.freeze == "attention" and not self.attention_trainable:
             yield (
                 "freeze",
@@ -135,8 +141,35 @@ class OneLayerAttentionSettings(RunSettings):
         return settings
 
 
+class DamSettings(RunSettings):
+    """The settings of the dense associative memory."""
+
+    LENGTH = "N"
+
+    model: Literal["dam"] = _setting("the model")
+    lr: Number = _setting("learning rate", default=1e-2, gt=0)
+    N: int = _setting("length of a sequence", unit="bits", ge=2)
+    H: int = _setting("heads: dimension of the keys", ge=1)
+    M: int = _setting("capacity of the memory", unit="sequences", ge=1)
+    eta: Number = _setting("η, how sharply the memory is retrieved from", default=10.0, gt=0)
+    freeze: Literal["none", "A", "both"] = _setting(
+        "what gets no update after the first switch: A, or both A and B", default="none"
+    )
+    clear_memory_at_switch: bool = _setting("whether the memory is emptied at each switch", default=False)
+
+    def impossible(self) -> Iterator[tuple[str, str]]:
+        """Yield each combination of settings that cannot be: the setting at fault and what is wrong."""
+        yield from super().impossible()
+        if self.clear_memory_at_switch and self.num_switches == 0:
+            yield (
+                "clear_memory_at_switch",
+                "true needs a switch: set num_switches to 1 or more, or clear_memory_at_switch to false",
+            )
+
+
 SETTINGS_OF_MODEL: dict[str, type[RunSettings]] = {
     "one_layer_attention": OneLayerAttentionSettings,
+    "dam": DamSettings,
 }
 
 

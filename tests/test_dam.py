@@ -1,0 +1,351 @@
+"""The dense associative memory against its equations, written once more in loops of NumPy float64."""
+
+import math
+from collections import deque
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from memorization.dam import (
+    DamLearner,
+    attention,
+    bit_losses,
+    distinct_rows,
+    head_correlation,
+    predict,
+    sharpness,
+)
+from memorization.evaluation import evaluate_run, evaluated_weights
+from memorization.learners import build_learner
+from memorization.queue_memory import QueueMemory
+from memorization.sequences import (
+    cumulative_probabilities,
+    generate_sequence_set,
+    rank_probabilities,
+    sample_batch_ranks,
+)
+from memorization.settings import DamSettings
+from memorization.training import train
+
+
+def softmax(logits):
+    weights = [math.exp(x - max(logits)) for x in logits]
+    return [w / sum(weights) for w in weights]
+
+
+def reference_probabilities(A_logits, B_logits, eta, memory, zeta):
+    """P(+1) of each bit of one sequence, by the equations, one stored sequence and position at a time."""
+    N, H, _ = A_logits.shape
+    probabilities = []
+    for n in range(N):
+        if len(memory) == 0:
+            probabilities.append(0.5)
+            continue
+        if n == 0:
+            probabilities.append(sum(1 for chi in memory if chi[0] == 1) / len(memory))
+            continue
+        phi_hat = []
+        for h in range(H):
+            A_row = softmax(list(A_logits[n, h, :n]))
+            phi_hat.append(sum(A_row[i] * zeta[i] for i in range(n)))
+        scores = []
+        for chi in memory:
+            phi = [sum(w * bit for w, bit in zip(softmax(list(B_logits[h])), chi, strict=True)) for h in range(H)]
+            scores.append(eta * sum(a * b for a, b in zip(phi_hat, phi, strict=True)))
+        pi = softmax(scores)
+        probabilities.append(sum(p for p, chi in zip(pi, memory, strict=True) if chi[n] == 1))
+    return np.array(probabilities)
+
+
+def reference_loss(A_logits, B_logits, eta, memory, batch):
+    """The loss of a batch: binary cross-entropy averaged over the bits and over the batch."""
+    losses = []
+    for zeta in batch:
+        for p, bit in zip(reference_probabilities(A_logits, B_logits, eta, memory, zeta), zeta, strict=True):
+            p = min(max(p, 1e-6), 1 - 1e-6)
+            losses.append(-math.log(p) if bit == 1 else -math.log(1 - p))
+    return float(np.mean(losses))
+
+
+def problem(seed, N, H, stored, batch, distinct=None):
+    """Random logits, a memory drawn from few distinct sequences, and a batch, all float64."""
+    rng = np.random.default_rng(seed)
+    pool = rng.choice([-1.0, 1.0], size=(distinct or max(stored, 1), N))
+    memory = pool[rng.integers(0, len(pool), size=stored)] if stored else np.empty((0, N))
+    queries = np.concatenate([pool[:1], rng.choice([-1.0, 1.0], size=(batch - 1, N))])
+    return rng.normal(size=(N, H, N)), rng.normal(size=(H, N)), memory, queries
+
+
+def multiset(memory):
+    distinct, counts = distinct_rows(memory)
+    return torch.from_numpy(distinct), torch.from_numpy(counts)
+
+
+def our_probabilities(A_logits, B_logits, eta, memory, zeta):
+    return predict(
+        torch.from_numpy(A_logits), torch.from_numpy(B_logits), eta, *multiset(memory), torch.from_numpy(zeta)
+    )
+
+
+shapes = {
+    "seed": st.integers(0, 1000),
+    "N": st.integers(2, 6),
+    "H": st.integers(1, 4),
+    "stored": st.integers(0, 8),
+    "distinct": st.integers(1, 4),
+    "batch": st.integers(1, 3),
+}
+
+
+@settings(max_examples=60, deadline=None)
+@given(**shapes, eta=st.floats(0.1, 30))
+def test_the_form_over_distinct_sequences_is_the_plain_one(seed, N, H, stored, distinct, batch, eta):
+    A_logits, B_logits, memory, zeta = problem(seed, N, H, stored, batch, distinct)
+    P = our_probabilities(A_logits, B_logits, eta, memory, zeta)
+    expected = np.array([reference_probabilities(A_logits, B_logits, eta, memory, z) for z in zeta]).T
+    np.testing.assert_allclose(P[..., 1], expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(P.sum(dim=-1), 1, rtol=0, atol=1e-12)
+    assert P.min() >= 0
+    loss = bit_losses(P, torch.from_numpy(zeta)).mean().item()
+    assert loss == pytest.approx(reference_loss(A_logits, B_logits, eta, memory, zeta), abs=1e-9)
+
+
+@settings(max_examples=30, deadline=None)
+@given(**shapes)
+def test_order_of_the_queue_and_sign_of_all_bits(seed, N, H, stored, distinct, batch):
+    A_logits, B_logits, memory, zeta = problem(seed, N, H, stored, batch, distinct)
+    P = our_probabilities(A_logits, B_logits, 5.0, memory, zeta)
+    shuffled = np.random.default_rng(seed).permutation(memory)
+    assert torch.equal(our_probabilities(A_logits, B_logits, 5.0, shuffled, zeta), P)
+    flipped = our_probabilities(A_logits, B_logits, 5.0, -memory, -zeta)
+    np.testing.assert_allclose(flipped.flip(-1), P, rtol=0, atol=1e-12)
+
+
+def test_gradients_are_those_of_finite_differences():
+    A_logits, B_logits, memory, zeta = problem(1, N=5, H=3, stored=7, batch=2, distinct=4)
+    A, B = (torch.from_numpy(x.copy()).requires_grad_() for x in (A_logits, B_logits))
+    loss = bit_losses(predict(A, B, 4.0, *multiset(memory), torch.from_numpy(zeta)), torch.from_numpy(zeta))
+    loss.mean().backward()
+    step = 1e-5
+    for logits, gradient in ((A_logits, A.grad), (B_logits, B.grad)):
+        expected = np.zeros_like(logits)
+        for index in np.ndindex(*logits.shape):
+            value = logits[index]
+            logits[index] = value + step
+            above = reference_loss(A_logits, B_logits, 4.0, memory, zeta)
+            logits[index] = value - step
+            below = reference_loss(A_logits, B_logits, 4.0, memory, zeta)
+            logits[index] = value
+            expected[index] = (above - below) / (2 * step)
+        assert np.abs(expected).max() > 1e-3
+        np.testing.assert_allclose(gradient, expected, atol=1e-8)
+
+
+@given(seed=st.integers(0, 100), N=st.integers(2, 12), H=st.integers(1, 5))
+def test_attention_is_row_stochastic_and_never_looks_at_or_past_its_bit(seed, N, H):
+    A = attention(torch.from_numpy(np.random.default_rng(seed).normal(size=(N, H, N)) * 3))
+    assert A.min() >= 0
+    for n in range(N):
+        assert not A[n, :, n:].any()
+        np.testing.assert_allclose(A[n].sum(dim=-1), 1.0 if n else 0.0, rtol=0, atol=1e-12)
+
+
+def test_changing_a_bit_changes_no_prediction_at_or_before_it():
+    A_logits, B_logits, memory, zeta = problem(3, N=6, H=3, stored=5, batch=2)
+    before = our_probabilities(A_logits, B_logits, 5.0, memory, zeta)
+    for j in range(6):
+        changed = zeta.copy()
+        changed[:, j] *= -1
+        after = our_probabilities(A_logits, B_logits, 5.0, memory, changed)
+        np.testing.assert_allclose(after[: j + 1], before[: j + 1], rtol=0, atol=1e-12)
+        assert j == 5 or not torch.allclose(after[j + 1 :], before[j + 1 :], atol=1e-6)
+
+
+class TestEdges:
+    def test_an_empty_memory_gives_exactly_one_half(self):
+        P = our_probabilities(
+            *problem(0, N=4, H=2, stored=0, batch=3)[:2], 10.0, np.empty((0, 4)), np.ones((3, 4))
+        )
+        assert torch.equal(P, torch.full((4, 3, 2), 0.5, dtype=torch.float64))
+
+    def test_the_first_bit_is_the_stored_fraction(self):
+        memory = np.array([[1.0, 1], [1, -1], [1, 1], [-1, 1]])
+        A_logits, B_logits, _, _ = problem(0, N=2, H=3, stored=0, batch=1)
+        P = our_probabilities(A_logits, B_logits, 50.0, memory, np.ones((1, 2)))
+        np.testing.assert_allclose(P[0, 0], [0.25, 0.75], rtol=0, atol=1e-12)
+
+    def test_one_stored_sequence_predicts_itself_whatever_is_asked(self):
+        A_logits, B_logits, memory, zeta = problem(4, N=5, H=2, stored=1, batch=3)
+        P = our_probabilities(A_logits, B_logits, 10.0, memory, zeta)
+        np.testing.assert_allclose(P[..., 1], np.repeat(memory.T > 0, 3, axis=1), rtol=0, atol=1e-12)
+
+    def test_all_stored_equal_are_as_one(self):
+        A_logits, B_logits, memory, zeta = problem(5, N=5, H=2, stored=1, batch=3)
+        one = our_probabilities(A_logits, B_logits, 10.0, memory, zeta)
+        many = our_probabilities(A_logits, B_logits, 10.0, np.repeat(memory, 9, axis=0), zeta)
+        np.testing.assert_allclose(one, many, rtol=0, atol=1e-12)
+
+    def test_losses_are_clamped(self):
+        P = torch.tensor([[[0.0, 1.0], [1.0, 0.0]]], dtype=torch.float64)
+        losses = bit_losses(P, torch.tensor([[1.0], [1.0]], dtype=torch.float64))
+        assert losses.tolist() == [[-math.log(1 - 1e-6), -math.log(1e-6)]]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    capacity=st.integers(1, 12),
+    seed=st.integers(0, 10_000),
+    steps=st.lists(st.integers(-1, 20), max_size=12),
+)
+def test_the_queue_is_a_deque_after_any_appends_and_clears(capacity, seed, steps):
+    rng = np.random.default_rng(seed)
+    sequences = rng.choice(np.array([-1, 1], dtype=np.int8), size=(6, 3))
+    queue, reference = QueueMemory(sequences, capacity), deque(maxlen=capacity)
+    for number in steps:
+        if number < 0:
+            queue.clear()
+            reference.clear()
+        else:
+            rows = rng.integers(0, 6, size=number)
+            queue.append(rows)
+            reference.extend(tuple(sequences[row]) for row in rows)
+        assert queue.size == len(reference)
+        matrix = queue.matrix()
+        assert matrix.shape == (capacity, 3)
+        assert [tuple(row) for row in matrix[: queue.size]] == list(reference)
+        assert not matrix[queue.size :].any()
+        stored = {tuple(row): count for row, count in zip(*queue.stored(), strict=True)}
+        assert stored == {row: reference.count(row) for row in set(reference)}
+
+
+def dam_settings(**changed):
+    small = {
+        "model": "dam", "N": 12, "H": 4, "M": 40, "K": 30, "batch_size": 8, "num_iters_per_set": 20,
+        "num_iters_per_epoch": 10, "num_held_out": 15, "seed": 2,
+    }  # fmt: skip
+    return DamSettings(**small | changed).resolved()
+
+
+def train_dam(**changed):
+    args = dam_settings(**changed)
+    starts = list(range(0, args["num_iters"], args["num_iters_per_set"]))
+    sets = [generate_sequence_set(args["seed"], s, args["K"], args["N"]) for s in range(len(starts))]
+    return train(args, sets, starts), sets
+
+
+def drawn(args, iterations, sequence_set=0):
+    """The identities (set, rank) of all sequences of the batches of ``iterations``, in order."""
+    cumulative = cumulative_probabilities(rank_probabilities(args["K"], args["zipf_exponent"]))
+    return [
+        (sequence_set, rank)
+        for iteration in iterations
+        for rank in sample_batch_ranks(cumulative, args["batch_size"], args["seed"], iteration).tolist()
+    ]
+
+
+@pytest.mark.parametrize("M", [1, 5, 40, 1000])
+@pytest.mark.parametrize("clear", [False, True])
+def test_the_memory_is_the_last_sequences_of_the_batches(M, clear):
+    results, sets = train_dam(M=M, clear_memory_at_switch=clear)
+    before = drawn(results["args"], range(20))
+    after = drawn(results["args"], range(20, 40), sequence_set=1)
+    for state, history in (
+        (results["pre_switch_state_dict"][0], before),
+        (results["model_state_dict"], after if clear else before + after),
+    ):
+        expected = [(2 * sets[s][r] - 1).tolist() for s, r in history[-M:]]
+        assert state["memory_size"] == len(expected)
+        assert state["memory"].shape == (M, 12)
+        assert state["memory"][: len(expected)].tolist() == expected
+        assert not state["memory"][len(expected) :].any()
+
+
+def test_the_first_batch_has_loss_log_2_and_updates_nothing():
+    args = dam_settings()
+    sets = [generate_sequence_set(2, 0, 30, 12)]
+    learner = DamLearner(SimpleNamespace(**args), sets)
+    start = learner.state_dict()
+    ranks = np.array([3, 3, 7])
+    loss = learner.learn(torch.from_numpy(sets[0][ranks]), ranks)
+    assert loss.item() == pytest.approx(math.log(2), abs=1e-7)
+    assert torch.equal(learner.state_dict()["A_logits"], start["A_logits"])
+    assert learner.state_dict()["memory_size"] == 3
+    learner.learn(torch.from_numpy(sets[0][ranks]), ranks)
+    assert not torch.equal(learner.state_dict()["A_logits"], start["A_logits"])
+
+
+def test_the_loss_of_a_batch_is_over_the_memory_before_it_and_repeats_count():
+    args = dam_settings(M=6)
+    sets = [generate_sequence_set(2, 0, 30, 12)]
+    learner = DamLearner(SimpleNamespace(**args), sets)
+    history = []
+    for ranks in ([0, 1, 1, 4], [2, 2, 0, 0], [5, 0, 4, 4, 4, 6, 7, 8]):
+        state = learner.state_dict()
+        batch = sets[0][ranks]
+        loss = learner.learn(torch.from_numpy(batch), np.array(ranks))
+        memory = [2 * sets[0][rank] - 1 for rank in history[-6:]]
+        logits = (state["A_logits"].numpy().astype(float), state["B_logits"].numpy().astype(float))
+        assert loss.item() == pytest.approx(reference_loss(*logits, args["eta"], memory, 2 * batch - 1), abs=1e-5)
+        history += ranks
+
+
+@pytest.mark.parametrize("freeze, moving", [("none", "AB"), ("A", "B"), ("both", "")])
+def test_frozen_parameters_are_bitwise_unchanged(freeze, moving):
+    results, _ = train_dam(freeze=freeze, num_switches=2, weight_decay=0.1)
+    first, second = results["pre_switch_state_dict"]
+    for later in (second, results["model_state_dict"]):
+        for letter in "AB":
+            unchanged = torch.equal(first[f"{letter}_logits"], later[f"{letter}_logits"])
+            assert unchanged == (letter not in moving)
+
+
+def test_swaps_put_back_the_memory_or_A():
+    results, sets = train_dam()
+    learner = build_learner(SimpleNamespace(**results["args"]), sets)
+    weights = {name: state for name, state, _ in evaluated_weights(results, learner)}
+    assert list(weights) == ["pre_switch_1", "final", "swap_memory", "swap_A"]
+    before, final = weights["pre_switch_1"], weights["final"]
+    for name, from_before in (("swap_memory", {"memory", "memory_size"}), ("swap_A", {"A_logits"})):
+        for entry, value in weights[name].items():
+            origin = before if entry in from_before else final
+            assert torch.equal(torch.as_tensor(value), torch.as_tensor(origin[entry]))
+
+
+def test_the_evaluation_is_that_of_the_equations():
+    results, sets = train_dam()
+    by_sequence, by_position = evaluate_run(results, sets)
+    args = results["args"]
+    assert set(by_position["position"]) == set(range(12))
+    for weights, state in (
+        ("pre_switch_1", results["pre_switch_state_dict"][0]),
+        ("final", results["model_state_dict"]),
+    ):
+        memory = state["memory"][: state["memory_size"]].tolist()
+        logits = (state["A_logits"].numpy().astype(float), state["B_logits"].numpy().astype(float))
+        for sequence_set in (0, 1):
+            rows = by_sequence[(by_sequence["weights"] == weights) & (by_sequence["sequence_set"] == sequence_set)]
+            for row in rows.iloc[[0, 7, 29]].itertuples():
+                zeta = 2 * sets[sequence_set][row.sequence_rank] - 1
+                expected = reference_loss(*logits, args["eta"], memory, [zeta])
+                assert row.loss == pytest.approx(expected, abs=1e-4)
+                P = reference_probabilities(*logits, args["eta"], memory, zeta)
+                assert row.accuracy == pytest.approx(np.mean((P > 0.5) == (zeta > 0)), abs=1e-6)
+
+
+def test_sharpness_and_head_correlation_are_their_definitions():
+    A_logits = np.random.default_rng(0).normal(size=(6, 3, 6))
+    maxima = [max(softmax(list(A_logits[n, h, :n]))) for n in range(1, 6) for h in range(3)]
+    assert sharpness(torch.from_numpy(A_logits)) == pytest.approx(np.mean(maxima))
+    correlations = [
+        np.corrcoef(A_logits[n, g, :n], A_logits[n, h, :n])[0, 1]
+        for n in range(2, 6)
+        for g in range(3)
+        for h in range(3)
+        if g != h
+    ]
+    assert head_correlation(torch.from_numpy(A_logits)) == pytest.approx(np.mean(correlations))
+    assert math.isnan(head_correlation(torch.from_numpy(A_logits[:, :1])))
