@@ -208,6 +208,67 @@ def test_hostile_pickles_are_refused_and_executed_in_no_part(function, arguments
     assert not trace.exists()
 
 
+class BuiltFrom:
+    """Is pickled as a call, and a state that is set afterwards."""
+
+    def __init__(self, function, arguments, state=None):
+        self.reduction = (function, arguments) if state is None else (function, arguments, state)
+
+    def __reduce__(self):
+        return self.reduction
+
+
+# NumPy's own functions, of which a pickle of an array consists.
+NEW_ARRAY = np.empty(0).__reduce__()[0]
+ADDRESS = b"12345678"
+OBJECTS = np.dtype("O")
+FIELD_ELSEWHERE = (3, "<", None, ("a",), {"a": (np.dtype("i4"), 10**9)}, 8, 1, 0)
+ITEM_TOO_LARGE = (3, "<", (np.dtype("i4"), (10**6,)), None, None, 8, 1, 0)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        BuiltFrom(np.ndarray, ((1,), "O", ADDRESS)),
+        BuiltFrom(NEW_ARRAY, (np.ndarray, (0,), b"b"), (1, (1,), OBJECTS, False, ADDRESS)),
+        BuiltFrom(np.dtype, ("O", False, False), (3, "|", None, None, None, -1, -1, 0)),
+        BuiltFrom(np.dtype, ("i8", False, False), FIELD_ELSEWHERE),
+        BuiltFrom(np.dtype, ("i8", False, False), ITEM_TOO_LARGE),
+        BuiltFrom(NEW_ARRAY, (np.ndarray, (0,), b"b"), (1, (10**6,), np.dtype("i8"), False, ADDRESS)),
+    ],
+    ids=["called array", "objects", "objects unflagged", "field elsewhere", "item too large", "array too large"],
+)
+def test_pickles_that_would_read_memory_are_refused(content, tmp_path):
+    path = tmp_path / "hostile.pkl"
+    path.write_bytes(pickle.dumps(content))
+    # In a process of its own: where it is not refused, the process may die.
+    read = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from memorization.cache import read_pickle\n"
+        "try:\n"
+        "    print(read_pickle(sys.argv[2]))\n"
+        "except Exception as error:\n"
+        "    print('refused')\n"
+    )
+    command = [sys.executable, "-c", read, REPOSITORY / "workflow" / "scripts", path]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout == "refused\n", done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize(
+    "array",
+    [np.empty((0, 3)), np.array(3.5), np.arange(6).reshape(2, 3).T, np.arange(12)[::2], np.array([True]), np.bool_(1)],
+    ids=["empty", "of no dimension", "transposed", "with gaps", "of truth values", "a truth value"],
+)
+def test_arrays_of_every_layout_are_read(array, protocol, tmp_path):
+    path = tmp_path / "array.pkl"
+    path.write_bytes(pickle.dumps(array, protocol=protocol))
+    read = read_pickle(path)
+    assert (type(read), read.dtype, read.shape) == (type(array), array.dtype, array.shape)
+    assert np.array_equal(read, array)
+
+
 def test_a_failed_write_leaves_what_was_there_and_no_trace(tmp_path):
     path = tmp_path / "table.csv"
     write_table(pd.DataFrame({"a": [1]}), path)
