@@ -258,7 +258,14 @@ def test_pickles_that_would_read_memory_are_refused(content, tmp_path):
 @pytest.mark.parametrize("protocol", range(6))
 @pytest.mark.parametrize(
     "array",
-    [np.empty((0, 3)), np.array(3.5), np.arange(6).reshape(2, 3).T, np.arange(12)[::2], np.array([True]), np.bool_(1)],
+    [
+        np.empty((0, 3)),
+        np.array(3.5),
+        np.arange(6).reshape(2, 3).T,
+        np.arange(12)[::2],
+        np.array([True]),
+        np.bool_(1),
+    ],
     ids=["empty", "of no dimension", "transposed", "with gaps", "of truth values", "a truth value"],
 )
 def test_arrays_of_every_layout_are_read(array, protocol, tmp_path):

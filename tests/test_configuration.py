@@ -118,6 +118,10 @@ BAD = {
     "a list": ("- 1\n", "is not a mapping with the key experiments"),
     "a text": ("experiments\n", "is not a mapping with the key experiments"),
     "a key twice": (with_line("    K: 30", "    K: 30\n    K: 40"), "experiments.freeze.K is there twice"),
+    "an alias to itself": ("experiments: &a\n  freeze: *a\n", "contains itself by an alias"),
+    "a date that is none": (GOOD + "defaults: 2020-99-99\n", "not YAML: month must be in 1..12"),
+    "a tag without a meaning": ("experiments: !foo bar\n", "line 1, column 14: not YAML: could not determine"),
+    "a list as a key": ("experiments:\n  [1, 2]: 3\n", "line 2, column 3: not YAML: found unhashable key"),
     "not text": (b"\xff\xfe\x00", "is not text in UTF-8"),
     # The top level.
     "no experiments": ("cache_dir: cache\n", "experiments: missing is not a mapping"),
@@ -145,6 +149,14 @@ BAD = {
     "unknown setting": (
         with_line("num_heads", "num_head"),
         "experiments.freeze.num_head: unknown setting; did you mean num_heads?",
+    ),
+    "unknown setting in other letters": (
+        with_line("    K: 30", "    k: 30"),
+        "experiments.freeze.k: unknown setting; did you mean K?",
+    ),
+    "a key of two lines": (
+        with_line("    K: 30", '    K: 30\n    "x\\ny": 3'),
+        'experiments.freeze."x\\ny": unknown setting; did you mean',
     ),
     "unknown setting in the sweep": (
         with_line("freeze: [none, mlp]", "freze: [none]"),
@@ -187,6 +199,10 @@ BAD = {
         "experiments.freeze.num_heads: also in the sweep",
     ),
     # Values.
+    "larger than anything": (
+        with_line("len_context: 12", f"len_context: {10**24}"),
+        f"experiments.freeze.len_context: {10**24} is not an integer of 2 or more up to 1000000000",
+    ),
     "integer as text": (
         with_line("K: 30", "K: '30'"),
         'experiments.freeze.K: "30" is not a positive integer',
@@ -196,7 +212,7 @@ BAD = {
     "integer null": (with_line("K: 30", "K:"), "experiments.freeze.K: null is not a positive integer"),
     "negative switches": (
         with_line("num_switches: 1", "num_switches: -1"),
-        "experiments.freeze.num_switches: -1 is not an integer of 0 or more",
+        "experiments.freeze.num_switches: -1 is not an integer from 0 to 10000",
     ),
     "lr nan": (
         with_line("K: 30", "K: 30\n    lr: .nan"),

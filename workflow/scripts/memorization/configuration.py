@@ -1,9 +1,6 @@
 """The configuration file: its shape, the runs that it asks for, and what is wrong with it in plain lines."""
 
-import difflib
 import itertools
-import json
-import math
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -11,7 +8,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from .settings import SETTINGS_OF_MODEL, RunSettings, allowed_values
+from .settings import LARGEST, SETTINGS_OF_MODEL, RunSettings, allowed_values
+from .wording import did_you_mean, nearest, one_of, shown, shown_key
 
 EXPERIMENT_KEYS = ("seeds", "sweep", "figures")
 DEFAULT_FOLDERS = {"cache_dir": "cache", "results_dir": "results"}
@@ -109,18 +107,18 @@ def _expand(
     for values in itertools.product(*sweep.values()):
         condition = dict(zip(sweep, values, strict=True))
         given = base | condition
-        source = {key: f"{path}.{key}" for key in base}
-        source |= {key: f"{path}.sweep.{key}" for key in condition}
+        source = {key: f"{path}.{shown_key(key)}" for key in base}
+        source |= {key: f"{path}.sweep.{shown_key(key)}" for key in condition}
         model = given.get("model")
         if not isinstance(model, str) or model not in SETTINGS_OF_MODEL:
             where = source.get("model", f"{path}.model")
             value = f"{shown(model)} is not" if "model" in given else "missing; needs"
-            mistakes.append(f"{where}: {value} {_one_of(SETTINGS_OF_MODEL)}")
+            mistakes.append(f"{where}: {value} {one_of(SETTINGS_OF_MODEL)}")
             continue
         inherited = defaults.get(model)
         if isinstance(inherited, dict):
             given = inherited | given
-            source = {key: f"defaults.{model}.{key}" for key in inherited} | source
+            source = {key: f"defaults.{model}.{shown_key(key)}" for key in inherited} | source
         new_mistakes, settings = _validate(path, given, source)
         mistakes += new_mistakes
         if settings and not mistakes:
@@ -155,8 +153,8 @@ def _validate(path: str, given: dict, source: dict[str, str]) -> tuple[list[str]
             mistakes.append(f"{source[key]}: a seed is not set by hand; set {path}.seeds, how many there are")
         elif key not in properties:
             known = (*(k for k in properties if k != "seed"), *EXPERIMENT_KEYS)
-            mistakes.append(f"{source[key]}: unknown setting{_did_you_mean(key, known)}")
-            meant.add(_nearest(key, known))
+            mistakes.append(f"{source[key]}: unknown setting{did_you_mean(key, known)}")
+            meant.add(nearest(key, known))
     known_only = {key: value for key, value in given.items() if key in properties}
     try:
         settings = settings_type(**known_only | {"seed": 0})
@@ -164,6 +162,8 @@ def _validate(path: str, given: dict, source: dict[str, str]) -> tuple[list[str]
         for detail in error.errors():
             key = detail["loc"][0]
             right = allowed_values(properties[key])
+            if detail["type"] == "less_than_equal" and detail["ctx"]["le"] == LARGEST:
+                right += f" up to {LARGEST}"
             if detail["type"] == "missing":
                 if key not in meant:
                     mistakes.append(f"{path}.{key}: missing; needs {right}")
@@ -185,15 +185,6 @@ def _in_name(value: Any) -> str:
     return shown(value).strip('"')
 
 
-def shown(value: Any) -> str:
-    """Return ``value`` as the configuration file has it, on one line and not too long."""
-    if isinstance(value, float) and not math.isfinite(value):
-        text = str(value)
-    else:
-        text = json.dumps(value, default=str, ensure_ascii=True)
-    return text if len(text) <= 60 else text[:57] + "…"
-
-
 def _mistakes_of_experiment_keys(path: str, experiment: dict, known_figures: tuple[str, ...]) -> list[str]:
     """Check what an experiment has beside settings: `seeds`, `sweep` and `figures`."""
     mistakes = []
@@ -206,18 +197,19 @@ def _mistakes_of_experiment_keys(path: str, experiment: dict, known_figures: tup
         mistakes.append(f"{path}.sweep: {shown(sweep)} is not a mapping from settings to lists")
     else:
         for key, values in sweep.items():
+            swept = f"{path}.sweep.{shown_key(key)}"
             if key in EXPERIMENT_KEYS:
-                mistakes.append(f"{path}.sweep.{key}: not a setting, so it cannot be swept")
+                mistakes.append(f"{swept}: not a setting, so it cannot be swept")
             if not isinstance(values, list) or not values:
-                mistakes.append(f"{path}.sweep.{key}: {shown(values)} is not a list of one value or more")
+                mistakes.append(f"{swept}: {shown(values)} is not a list of one value or more")
             else:
                 mistakes += [
-                    f"{path}.sweep.{key}: {shown(value)} is there twice; give each value once"
+                    f"{swept}: {shown(value)} is there twice; give each value once"
                     for i, value in enumerate(values)
                     if value in values[:i]
                 ]
             if key in experiment and key not in EXPERIMENT_KEYS:
-                mistakes.append(f"{path}.{key}: also in the sweep; give it in one place")
+                mistakes.append(f"{path}.{shown_key(key)}: also in the sweep; give it in one place")
     figures = experiment.get("figures", [])
     if not isinstance(figures, list):
         mistakes.append(f"{path}.figures: {shown(figures)} is not a list of figures")
@@ -225,8 +217,8 @@ def _mistakes_of_experiment_keys(path: str, experiment: dict, known_figures: tup
         for figure in figures:
             if figure not in known_figures:
                 mistakes.append(
-                    f"{path}.figures: {shown(figure)} is not {_one_of(known_figures)}"
-                    + _did_you_mean(figure, known_figures)
+                    f"{path}.figures: {shown(figure)} is not {one_of(known_figures)}"
+                    + did_you_mean(figure, known_figures)
                 )
     return mistakes
 
@@ -263,19 +255,9 @@ def _mistake_of_name(group: Any) -> str | None:
 
 
 def _unknown_keys(mapping: dict, known: tuple[str, ...], path: str) -> list[str]:
-    return [f"{path}{key}: unknown key{_did_you_mean(key, known)}" for key in mapping if key not in known]
-
-
-def _nearest(key: Any, known: tuple[str, ...]) -> str:
-    return difflib.get_close_matches(str(key), known, n=1, cutoff=0)[0]
-
-
-def _did_you_mean(key: Any, known: tuple[str, ...]) -> str:
-    return f"; did you mean {_nearest(key, known)}?"
-
-
-def _one_of(values: Any) -> str:
-    return "one of " + ", ".join(values)
+    return [
+        f"{path}{shown_key(key)}: unknown key{did_you_mean(key, known)}" for key in mapping if key not in known
+    ]
 
 
 def _is_folder(value: Any) -> bool:

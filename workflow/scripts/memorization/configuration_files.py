@@ -4,6 +4,8 @@ from pathlib import Path
 
 import yaml
 
+from .wording import shown_key
+
 OPTIONS = ("--configfile", "--configfiles")
 DEFAULT_FILE = "config/config.yaml"
 
@@ -26,25 +28,33 @@ def mistake_of_file(path: str) -> str | None:
         return f"{path}: is not text in UTF-8"
     try:
         document = yaml.compose(content, Loader=yaml.SafeLoader)
+        if not isinstance(document, yaml.MappingNode):
+            return f"{path}: is not a mapping with the key experiments"
+        mistake = _twice_given(document, "")
+        # What composes may still not be constructed: a date that is none, a tag without a meaning.
+        yaml.safe_load(content)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         return f"{path}: line {mark.line + 1}, column {mark.column + 1}: not YAML: {error.problem}"
-    except yaml.YAMLError as error:
+    except RecursionError:
+        return f"{path}: contains itself by an alias, or is nested too deeply"
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError, AttributeError, LookupError) as error:
+        # The YAML library itself raises all of these, for values that are not of the type they claim.
         return f"{path}: not YAML: {' '.join(str(error).split())}"
-    if not isinstance(document, yaml.MappingNode):
-        return f"{path}: is not a mapping with the key experiments"
-    return _twice_given(path, document, "")
+    return mistake and f"{path}: {mistake}"
 
 
-def _twice_given(path: str, mapping: yaml.MappingNode, parents: str) -> str | None:
+def _twice_given(mapping: yaml.MappingNode, parents: str) -> str | None:
     """Return the first key that stands twice in a mapping: YAML would drop one of its values silently."""
     seen = set()
     for key, value in mapping.value:
-        name = f"{parents}{key.value}"
+        if not isinstance(key, yaml.ScalarNode):
+            return f"line {key.start_mark.line + 1}: a key is a word, not a list or a mapping"
+        name = f"{parents}{shown_key(key.value)}"
         if name in seen:
-            return f"{path}: line {key.start_mark.line + 1}: {name} is there twice; give it once"
+            return f"line {key.start_mark.line + 1}: {name} is there twice; give it once"
         seen.add(name)
-        if isinstance(value, yaml.MappingNode) and (mistake := _twice_given(path, value, f"{name}.")):
+        if isinstance(value, yaml.MappingNode) and (mistake := _twice_given(value, f"{name}.")):
             return mistake
     return None
 

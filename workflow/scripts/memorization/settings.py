@@ -19,6 +19,9 @@ def _yaml_float(value: Any) -> Any:
 
 
 Number = Annotated[float, BeforeValidator(_yaml_float)]
+# What no run can be larger than in any respect; it keeps sums and products of settings far from overflow.
+LARGEST = 10**9
+Count = Annotated[int, Field(le=LARGEST)]
 
 
 def _setting(meaning: str, *, unit: str = "", **field: Any) -> Any:
@@ -32,15 +35,15 @@ class RunSettings(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
     model: str = _setting("the model")
-    K: int = _setting("number of sequences in a set", unit="sequences", ge=1)
-    num_switches: int = _setting("how often the set is replaced by the next", default=1, ge=0)
-    num_iters_per_set: int = _setting(
+    K: Count = _setting("number of sequences in a set", unit="sequences", ge=1)
+    num_switches: int = _setting("how often the set is replaced by the next", default=1, ge=0, le=10_000)
+    num_iters_per_set: Count = _setting(
         "training on each set; a multiple of num_iters_per_epoch", unit="iterations", ge=1
     )
-    num_iters_per_epoch: int = _setting(
+    num_iters_per_epoch: Count = _setting(
         "from one log entry, and test of the sequences, to the next", unit="iterations", ge=1
     )
-    batch_size: int = _setting("sequences drawn for one iteration", unit="sequences", ge=1)
+    batch_size: Count = _setting("sequences drawn for one iteration", unit="sequences", ge=1)
     sequence_sampling_distribution: Literal["uniform", "zipf"] = _setting(
         "how the ranks of a batch are drawn", default="zipf"
     )
@@ -50,14 +53,14 @@ class RunSettings(BaseModel):
     optimizer: Literal["adam", "adamw"] = _setting("the optimiser", default="adam")
     lr: Number = _setting("learning rate", default=1e-3, gt=0)
     weight_decay: Number = _setting("weight decay: in the gradient (adam) or decoupled (adamw)", default=0.0, ge=0)
-    seed: int = _setting(
+    seed: Count = _setting(
         "seed of the sequences, batches and weights; set by `seeds`, not in the configuration", ge=0
     )
-    num_held_out: int = _setting(
+    num_held_out: Count = _setting(
         "sequences of the evaluation that are never trained on", unit="sequences", default=1000, ge=1
     )
     test_earlier_sets: bool = _setting("whether the tests during training include the earlier sets", default=True)
-    num_threads: int = _setting(
+    num_threads: Count = _setting(
         "threads of a job; they change the last bits of a result", unit="threads", default=1, ge=1
     )
     device: Literal["cpu", "cuda"] = _setting("where the model is trained", default="cpu")
@@ -77,7 +80,7 @@ class RunSettings(BaseModel):
                 f"{self.num_iters_per_set} is not a multiple of num_iters_per_epoch ({epoch}), as {near} would be",
             )
         length, num_trained = getattr(self, self.LENGTH), self.K * (self.num_switches + 1)
-        if 2**length < 2 * num_trained:
+        if length < 64 and 2**length < 2 * num_trained:
             yield (
                 self.LENGTH,
                 f"{length} bits make {2**length} sequences, too few to hold out some from {num_trained} "
@@ -106,14 +109,14 @@ class OneLayerAttentionSettings(RunSettings):
     LENGTH = "len_context"
 
     model: Literal["one_layer_attention"] = _setting("the model")
-    len_context: int = _setting("length L of a sequence", unit="bits", ge=2)
+    len_context: Count = _setting("length L of a sequence", unit="bits", ge=2)
     vocab_size: Literal[2] = _setting("values of a token", default=2)
-    num_heads: int = _setting("attention heads", ge=1)
-    num_hidden_features: int = _setting("features of one head", default=8, ge=1)
-    num_hidden_features_mlp: int | None = _setting(
+    num_heads: Count = _setting("attention heads", ge=1)
+    num_hidden_features: Count = _setting("features of one head", default=8, ge=1)
+    num_hidden_features_mlp: Count | None = _setting(
         "features of the MLP; null: num_heads · num_hidden_features", default=None, ge=1
     )
-    num_mlp_layers: int = _setting("linear layers of the MLP", default=3, ge=1)
+    num_mlp_layers: Count = _setting("linear layers of the MLP", default=3, ge=1)
     num_layers: Literal[1] = _setting("attention layers", default=1)
     attention_init: Literal["normal", "zero"] = _setting(
         "initial weights of the attention; zero makes it uniform", default="normal"
@@ -148,9 +151,9 @@ class DamSettings(RunSettings):
 
     model: Literal["dam"] = _setting("the model")
     lr: Number = _setting("learning rate", default=1e-2, gt=0)
-    N: int = _setting("length of a sequence", unit="bits", ge=2)
-    H: int = _setting("heads: dimension of the keys", ge=1)
-    M: int = _setting("capacity of the memory", unit="sequences", ge=1)
+    N: Count = _setting("length of a sequence", unit="bits", ge=2)
+    H: Count = _setting("heads: dimension of the keys", ge=1)
+    M: Count = _setting("capacity of the memory", unit="sequences", ge=1)
     eta: Number = _setting("η, how sharply the memory is retrieved from", default=10.0, gt=0)
     freeze: Literal["none", "A", "both"] = _setting(
         "what gets no update after the first switch: A, or both A and B", default="none"
@@ -191,6 +194,6 @@ def _allowed_numbers(schema: dict[str, Any]) -> str:
     low, high = schema.get("minimum"), schema.get("maximum")
     if schema.get("exclusiveMinimum") == 0 or (low == 1 and schema["type"] == "integer"):
         return f"a positive {noun.split()[1]}"
-    if high is not None:
+    if high is not None and high != LARGEST:
         return f"{noun} from {low} to {high}"
     return f"{noun} of {low} or more"
