@@ -58,6 +58,34 @@ def test_an_experiment_wins_over_the_defaults_of_its_model():
     assert (settings["num_heads"], settings["num_mlp_layers"]) == (2, 4)
 
 
+def test_an_experiment_is_the_union_of_its_conditions():
+    text = """
+    defaults:
+      one_layer_attention: &sizes {K: 30, batch_size: 16, num_iters_per_set: 100, num_iters_per_epoch: 50,
+                                   len_context: 12, num_heads: 2}
+      dam: {K: 30, N: 20, H: 4, M: 50, batch_size: 16, num_iters_per_set: 100, num_iters_per_epoch: 50}
+    experiments:
+      freeze:
+        seeds: 2
+        conditions:
+          - {model: one_layer_attention, sweep: {freeze: [none, mlp]}}
+          - {model: dam, eta: 5, sweep: {freeze: [none, A]}}
+          - {model: dam, eta: 5, clear_memory_at_switch: true}
+    """
+    runs = read_configuration(yaml.safe_load(text), FIGURES).runs
+    assert [(run.name, run.condition) for run in runs if run.settings["seed"] == 0] == [
+        (f"{name}_seed_0", dict(zip(("model", "freeze", "clear_memory_at_switch"), values, strict=True)))
+        for name, *values in [
+            ("one_layer_attention_freeze_none", "one_layer_attention", "none", None),
+            ("one_layer_attention_freeze_mlp", "one_layer_attention", "mlp", None),
+            ("dam_freeze_none_clear_memory_at_switch_false", "dam", "none", False),
+            ("dam_freeze_A_clear_memory_at_switch_false", "dam", "A", False),
+            ("dam_freeze_none_clear_memory_at_switch_true", "dam", "none", True),
+        ]
+    ]
+    assert {run.settings.get("eta") for run in runs} == {None, 5}
+
+
 def test_uniform_sampling_is_zipf_with_exponent_zero():
     config = configuration(sequence_sampling_distribution="uniform", zipf_exponent=2)
     assert read_configuration(config, FIGURES).runs[0].settings["zipf_exponent"] == 0
@@ -187,7 +215,7 @@ BAD = {
     "swept value twice": (with_line("[none, mlp]", "[mlp, mlp]"), 'sweep.freeze: "mlp" is there twice'),
     "swept value twice in other words": (
         with_line("freeze: [none, mlp]", "lr: [1e-3, 0.001]"),
-        "experiments.freeze.sweep: one_layer_attention_lr_0.001_seed_0 is there twice",
+        "experiments.freeze: one_layer_attention_lr_0.001_seed_0 is there twice; give each condition once",
     ),
     "swept value wrong": (
         with_line("freeze: [none, mlp]", "num_mlp_layers: [2, 0]"),
@@ -197,6 +225,35 @@ BAD = {
     "given and swept": (
         with_line("freeze: [none, mlp]", "num_heads: [2, 4]"),
         "experiments.freeze.num_heads: also in the sweep",
+    ),
+    # Conditions.
+    "conditions a mapping": (
+        with_line("    seeds: 2", "    seeds: 2\n    conditions: {lr: 1}"),
+        'experiments.freeze.conditions: {"lr": 1} is not a list of mappings of settings',
+    ),
+    "no conditions": (
+        with_line("    seeds: 2", "    seeds: 2\n    conditions: []"),
+        "experiments.freeze.conditions: [] is not a list of mappings",
+    ),
+    "a condition with seeds": (
+        with_line("    seeds: 2", "    seeds: 2\n    conditions: [{seeds: 3}]"),
+        "experiments.freeze.conditions.0.seeds: belongs to the experiment",
+    ),
+    "unknown setting in a condition": (
+        with_line("    seeds: 2", "    seeds: 2\n    conditions: [{lr: 0.1}, {lrr: 1}]"),
+        "experiments.freeze.conditions.1.lrr: unknown setting; did you mean lr?",
+    ),
+    "wrong value swept in a condition": (
+        with_line("    seeds: 2", "    seeds: 2\n    conditions: [{sweep: {lr: [0.1, -1]}}]"),
+        "experiments.freeze.conditions.0.sweep.lr: -1 is not a positive number",
+    ),
+    "swept in the experiment and given in a condition": (
+        with_line("    seeds: 2", "    seeds: 2\n    conditions: [{freeze: mlp}]"),
+        "experiments.freeze.sweep.freeze: also in experiments.freeze.conditions.0; give it in one place",
+    ),
+    "two equal conditions": (
+        with_line("freeze: [none, mlp]", "freeze: [mlp]\n    conditions: [{lr: 0.1}, {lr: 1e-1}]"),
+        "is there twice; give each condition once",
     ),
     # Values.
     "larger than anything": (

@@ -3,6 +3,7 @@
 import itertools
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 from .settings import LARGEST, SETTINGS_OF_MODEL, RunSettings, allowed_values
 from .wording import did_you_mean, nearest, one_of, shown, shown_key
 
-EXPERIMENT_KEYS = ("seeds", "sweep", "figures")
+EXPERIMENT_KEYS = ("seeds", "sweep", "conditions", "figures")
 DEFAULT_FOLDERS = {"cache_dir": "cache", "results_dir": "results"}
 # A run's name is a folder's name and the beginning of its files' names, which file systems limit to
 # 255 bytes; the difference is room for the longest ending and for a temporary file's.
@@ -38,7 +39,7 @@ class Run:
     name: str
     settings: dict[str, Any]
     condition: dict[str, Any]
-    """The swept settings and their values: what the runs of a group differ in, but for the seed."""
+    """What the runs of a group differ in, but for the seed; None for a setting that the model lacks."""
 
 
 @dataclass(frozen=True)
@@ -97,23 +98,13 @@ def _expand(
     """Return the mistakes of one experiment, and its runs where there are none."""
     path = f"experiments.{group}"
     mistakes = _mistakes_of_experiment_keys(path, experiment, known_figures)
-    sweep = experiment.get("sweep") or {}
-    base = {key: value for key, value in experiment.items() if key not in EXPERIMENT_KEYS}
-    if mistakes:
-        # The settings are still checked, with what of the sweep can be: every mistake in one go.
-        sweep = _sound_part_of(sweep)
-    seeds = experiment.get("seeds")
-    runs = []
-    for values in itertools.product(*sweep.values()):
-        condition = dict(zip(sweep, values, strict=True))
-        given = base | condition
-        source = {key: f"{path}.{shown_key(key)}" for key in base}
-        source |= {key: f"{path}.sweep.{shown_key(key)}" for key in condition}
+    # The settings are checked even so, with what of the sweeps can be: every mistake in one go.
+    found = []
+    for given, source, swept in _combinations(path, experiment):
         model = given.get("model")
         if not isinstance(model, str) or model not in SETTINGS_OF_MODEL:
-            where = source.get("model", f"{path}.model")
             value = f"{shown(model)} is not" if "model" in given else "missing; needs"
-            mistakes.append(f"{where}: {value} {one_of(SETTINGS_OF_MODEL)}")
+            mistakes.append(f"{source.get('model', f'{path}.model')}: {value} {one_of(SETTINGS_OF_MODEL)}")
             continue
         inherited = defaults.get(model)
         if isinstance(inherited, dict):
@@ -121,18 +112,21 @@ def _expand(
             source = {key: f"defaults.{model}.{shown_key(key)}" for key in inherited} | source
         new_mistakes, settings = _validate(path, given, source)
         mistakes += new_mistakes
-        if settings and not mistakes:
-            resolved = settings.resolved()
-            condition = {key: getattr(settings, key) for key in condition}
-            for seed in range(seeds):
-                run = run_name(model, condition, seed)
-                runs.append(Run(group, run, resolved | {"seed": seed}, condition))
-    # One seed stands for all: their names differ in its digits only.
-    names = [run.name for run in runs if run.settings["seed"] == 0]
+        if settings:
+            found.append((settings, swept))
+    if mistakes:
+        return mistakes, []
+    keys = _condition_keys(found, experiment)
+    runs, names = [], Counter()
+    for settings, _ in found:
+        condition = {key: getattr(settings, key, None) for key in keys}
+        resolved = settings.resolved()
+        names[run_name(settings.model, condition, 0)] += 1
+        for seed in range(experiment["seeds"]):
+            run = run_name(settings.model, condition, seed)
+            runs.append(Run(group, run, resolved | {"seed": seed}, condition))
     mistakes += [
-        f"{path}.sweep: {name} is there twice; give each value once"
-        for name, number in Counter(names).items()
-        if number > 1
+        f"{path}: {name} is there twice; give each condition once" for name, number in names.items() if number > 1
     ]
     mistakes += [
         f"{path}.sweep: a run's name of {len(name)} characters, {name[:40]}…, is longer than "
@@ -141,6 +135,45 @@ def _expand(
         if len(name) > MAX_RUN_NAME
     ]
     return mistakes, runs
+
+
+def _combinations(path: str, experiment: dict) -> Iterator[tuple[dict, dict[str, str], tuple[str, ...]]]:
+    """Yield the settings that each run is given, where each stands in the file, and which are swept."""
+    base = {key: value for key, value in experiment.items() if key not in EXPERIMENT_KEYS}
+    sweep = _sound_part_of_sweep(experiment)
+    for where, entry in _conditions(path, experiment):
+        fixed = {key: value for key, value in entry.items() if key not in EXPERIMENT_KEYS}
+        entry_sweep = _sound_part_of_sweep(entry)
+        source = {key: f"{path}.{shown_key(key)}" for key in base}
+        source |= {key: f"{path}.sweep.{shown_key(key)}" for key in sweep}
+        source |= {key: f"{where}.{shown_key(key)}" for key in fixed}
+        source |= {key: f"{where}.sweep.{shown_key(key)}" for key in entry_sweep}
+        swept = sweep | entry_sweep
+        for values in itertools.product(*swept.values()):
+            yield base | fixed | dict(zip(swept, values, strict=True)), source, tuple(swept)
+
+
+def _conditions(path: str, experiment: dict) -> list[tuple[str, dict]]:
+    """Return the entries of `conditions`, each with its path: the experiment is their union."""
+    entries = experiment.get("conditions")
+    if not isinstance(entries, list):
+        return [(path, {})]
+    return [(f"{path}.conditions.{i}", entry) for i, entry in enumerate(entries) if isinstance(entry, dict)]
+
+
+def _condition_keys(found: list[tuple[RunSettings, tuple[str, ...]]], experiment: dict) -> list[str]:
+    """Return what the runs of an experiment differ in: swept, or not the same in all its conditions."""
+    mentioned = [key for _, entry in _conditions("", experiment) for key in entry if key != "sweep"]
+    keys = {key: True for _, swept in found for key in swept}
+    for key in mentioned:
+        values_of_model: dict[str, set] = {}
+        for settings, _ in found:
+            if hasattr(settings, key):
+                group = "" if key == "model" else settings.model
+                values_of_model.setdefault(group, set()).add(getattr(settings, key))
+        if any(len(values) > 1 for values in values_of_model.values()):
+            keys.setdefault(key, True)
+    return sorted(keys, key=lambda key: key != "model")
 
 
 def _validate(path: str, given: dict, source: dict[str, str]) -> tuple[list[str], RunSettings | None]:
@@ -177,7 +210,9 @@ def _validate(path: str, given: dict, source: dict[str, str]) -> tuple[list[str]
 
 def run_name(model: str, condition: dict[str, Any], seed: int) -> str:
     """Return the name of a run: its model, the swept settings with their values, and its seed."""
-    swept = [f"{key}_{_in_name(value)}" for key, value in condition.items() if key != "model"]
+    swept = [
+        f"{key}_{_in_name(value)}" for key, value in condition.items() if key != "model" and value is not None
+    ]
     return "_".join([model, *swept, f"seed_{seed}"])
 
 
@@ -186,44 +221,63 @@ def _in_name(value: Any) -> str:
 
 
 def _mistakes_of_experiment_keys(path: str, experiment: dict, known_figures: tuple[str, ...]) -> list[str]:
-    """Check what an experiment has beside settings: `seeds`, `sweep` and `figures`."""
+    """Check what an experiment has beside settings: `seeds`, `sweep`, `conditions` and `figures`."""
     mistakes = []
     seeds = experiment.get("seeds", "missing")
     if type(seeds) is not int or not 1 <= seeds <= MAX_SEEDS:
         value = "missing; needs" if seeds == "missing" else f"{shown(seeds)} is not"
         mistakes.append(f"{path}.seeds: {value} an integer from 1 to {MAX_SEEDS}")
-    sweep = experiment.get("sweep", {})
-    if not isinstance(sweep, dict):
-        mistakes.append(f"{path}.sweep: {shown(sweep)} is not a mapping from settings to lists")
-    else:
-        for key, values in sweep.items():
-            swept = f"{path}.sweep.{shown_key(key)}"
-            if key in EXPERIMENT_KEYS:
-                mistakes.append(f"{swept}: not a setting, so it cannot be swept")
-            if not isinstance(values, list) or not values:
-                mistakes.append(f"{swept}: {shown(values)} is not a list of one value or more")
-            else:
-                mistakes += [
-                    f"{swept}: {shown(value)} is there twice; give each value once"
-                    for i, value in enumerate(values)
-                    if value in values[:i]
-                ]
-            if key in experiment and key not in EXPERIMENT_KEYS:
-                mistakes.append(f"{path}.{shown_key(key)}: also in the sweep; give it in one place")
+    mistakes += _mistakes_of_sweep(path, experiment)
+    entries = experiment.get("conditions", [{}])
+    if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
+        mistakes.append(f"{path}.conditions: {shown(entries)} is not a list of mappings of settings")
+    for where, entry in _conditions(path, experiment):
+        mistakes += [
+            f"{where}.{key}: belongs to the experiment, not to one of its conditions"
+            for key in EXPERIMENT_KEYS
+            if key in entry and key != "sweep"
+        ]
+        mistakes += _mistakes_of_sweep(where, entry)
+        twice = set(_sound_part_of_sweep(experiment)) & {*entry, *_sound_part_of_sweep(entry)}
+        if where != path:
+            mistakes += [f"{path}.sweep.{key}: also in {where}; give it in one place" for key in sorted(twice)]
     figures = experiment.get("figures", [])
     if not isinstance(figures, list):
         mistakes.append(f"{path}.figures: {shown(figures)} is not a list of figures")
     else:
-        for figure in figures:
-            if figure not in known_figures:
-                mistakes.append(
-                    f"{path}.figures: {shown(figure)} is not {one_of(known_figures)}"
-                    + did_you_mean(figure, known_figures)
-                )
+        mistakes += [
+            f"{path}.figures: {shown(figure)} is not {one_of(known_figures)}{did_you_mean(figure, known_figures)}"
+            for figure in figures
+            if figure not in known_figures
+        ]
     return mistakes
 
 
-def _sound_part_of(sweep: Any) -> dict[str, list]:
+def _mistakes_of_sweep(path: str, entry: dict) -> list[str]:
+    """Check the `sweep` of an experiment or of one of its conditions."""
+    sweep = entry.get("sweep", {})
+    if not isinstance(sweep, dict):
+        return [f"{path}.sweep: {shown(sweep)} is not a mapping from settings to lists"]
+    mistakes = []
+    for key, values in sweep.items():
+        swept = f"{path}.sweep.{shown_key(key)}"
+        if key in EXPERIMENT_KEYS:
+            mistakes.append(f"{swept}: not a setting, so it cannot be swept")
+        elif key in entry:
+            mistakes.append(f"{path}.{shown_key(key)}: also in the sweep; give it in one place")
+        if not isinstance(values, list) or not values:
+            mistakes.append(f"{swept}: {shown(values)} is not a list of one value or more")
+        else:
+            mistakes += [
+                f"{swept}: {shown(value)} is there twice; give each value once"
+                for i, value in enumerate(values)
+                if value in values[:i]
+            ]
+    return mistakes
+
+
+def _sound_part_of_sweep(entry: dict) -> dict[str, list]:
+    sweep = entry.get("sweep")
     if not isinstance(sweep, dict):
         return {}
     return {

@@ -33,12 +33,21 @@ experiments:
       freeze: [none, attention]
     seeds: 5             # how many: 0, 1, 2, ...
     figures: [by_epoch]  # scripts workflow/scripts/plot_<figure>.py
+  both_models:
+    conditions:          # where one sweep does not do: the runs of all these together
+      - model: one_layer_attention
+      - model: dam       # each with settings, and a sweep, of its own
+        sweep:
+          freeze: [none, A]
+    seeds: 5
+    figures: [by_epoch]
 ```
 
-A setting stands in an experiment, in its `sweep`, or in the `defaults` of its model; what stands in the
-experiment wins over `defaults`. A setting without a default must be given. The same seed gives the same
-sequences, batches and initial weights in every condition of an experiment. A mistake ends the call
-before anything is run, with one line that names it.
+A setting stands in an experiment, in its `sweep`, in one of its `conditions`, or in the `defaults` of its
+model; what stands in a condition wins over the experiment, and the experiment over `defaults`. A setting
+without a default must be given. The same seed gives the same sequences, batches and initial weights in
+every condition of an experiment. A mistake ends the call before anything is run, with one line that names
+it.
 
 To see what a change asks for before it runs: `snakemake -n`. Only what depends on it is computed again.
 """
@@ -62,6 +71,17 @@ def settings_page() -> str:
 def configuration_schema() -> dict[str, Any]:
     """Return the JSON schema of a configuration file."""
     settings = {model: _properties(types) for model, types in SETTINGS_OF_MODEL.items()}
+    of_any_model = {
+        name: {"anyOf": [properties[name] for properties in settings.values() if name in properties]}
+        for name in dict.fromkeys(name for properties in settings.values() for name in properties)
+    }
+    sweep = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            name: {"type": "array", "minItems": 1, "items": schema} for name, schema in of_any_model.items()
+        },
+    }
     experiment = {
         "seeds": {
             "type": "integer",
@@ -95,26 +115,24 @@ def configuration_schema() -> dict[str, Any]:
                 "type": "object",
                 "minProperties": 1,
                 "additionalProperties": {
-                    "anyOf": [
-                        {
-                            "type": "object",
-                            "additionalProperties": False,
-                            "required": ["seeds"],
-                            "properties": {
-                                **properties,
-                                **experiment,
-                                "sweep": {
-                                    "type": "object",
-                                    "additionalProperties": False,
-                                    "properties": {
-                                        name: {"type": "array", "minItems": 1, "items": schema}
-                                        for name, schema in properties.items()
-                                    },
-                                },
+                    "type": "object",
+                    "additionalProperties": False,
+                    "required": ["seeds"],
+                    "properties": {
+                        **of_any_model,
+                        **experiment,
+                        "sweep": sweep,
+                        "conditions": {
+                            "type": "array",
+                            "minItems": 1,
+                            "items": {
+                                "type": "object",
+                                "additionalProperties": False,
+                                "properties": {**of_any_model, "sweep": sweep},
                             },
-                        }
-                        for properties in settings.values()
-                    ]
+                            "description": "settings, each with a sweep or without; the union is the experiment",
+                        },
+                    },
                 },
             },
         },
