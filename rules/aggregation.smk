@@ -18,6 +18,7 @@ rule aggregate:
         runtime=20,
     params:
         conditions=lambda wildcards: [run.condition for run in runs_of(wildcards.group)],
+        settings=lambda wildcards: [run.settings for run in runs_of(wildcards.group)],
         code=code_version("aggregate.py"),
     script:
         "../workflow/scripts/aggregate.py"

@@ -6,12 +6,14 @@ sys.path.insert(0, str(SCRIPTS))
 
 from memorization.code_version import code_version
 from memorization.configuration import ConfigurationError, read_configuration
-from memorization.tables import SOURCES
+from memorization.tables import OF_EVERY_GROUP, SOURCES, tables_of_figure
 
-FIGURES = tuple(sorted(path.stem.removeprefix("plot_") for path in SCRIPTS.glob("plot_*.py")))
+TABLES_OF_FIGURE = {
+    path.stem.removeprefix("plot_"): tables_of_figure(path) for path in sorted(SCRIPTS.glob("plot_*.py"))
+}
 
 try:
-    configuration = read_configuration(config, FIGURES)
+    configuration = read_configuration(config, tuple(TABLES_OF_FIGURE))
 except ConfigurationError as error:
     # Exits without the traceback and the banner of an exception.
     raise SystemExit(str(error))
@@ -48,12 +50,12 @@ def runs_tables(wildcards):
 
 
 def targets():
-    """Every table of each group, as .parquet and .csv, and its figures, as .pdf and .png."""
-    return [
-        f"{RESULTS}/{group}/{name}.{suffix}"
-        for group, figures in configuration.figures.items()
-        for name, suffix in [
-            *((table, suffix) for table in SOURCES for suffix in ("parquet", "csv")),
-            *((figure, suffix) for figure in figures for suffix in ("pdf", "png")),
+    """The tables of each group, as .parquet and .csv, and its figures, as .pdf and .png."""
+    found = []
+    for group, figures in configuration.figures.items():
+        tables = {*OF_EVERY_GROUP}.union(*(TABLES_OF_FIGURE[figure] for figure in figures))
+        found += [
+            f"{RESULTS}/{group}/{table}.{suffix}" for table in sorted(tables) for suffix in ("parquet", "csv")
         ]
-    ]
+        found += [f"{RESULTS}/{group}/{figure}.{suffix}" for figure in figures for suffix in ("pdf", "png")]
+    return found

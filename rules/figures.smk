@@ -1,10 +1,10 @@
-for figure in FIGURES:
+for figure in TABLES_OF_FIGURE:
 
     rule:
         name:
             f"plot_{figure}"
         input:
-            **{table: f"{RESULTS}/{{group}}/{table}.parquet" for table in SOURCES},
+            **{table: f"{RESULTS}/{{group}}/{table}.parquet" for table in TABLES_OF_FIGURE[figure]},
         output:
             report(
                 f"{RESULTS}/{{group}}/{figure}.png",

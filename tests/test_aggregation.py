@@ -6,10 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from memorization.aggregation import aggregate
+from memorization import aggregation
 
 # The two-sided 95 % quantiles of Student's t with 1 and with 2 degrees of freedom, from a printed table.
 T_1, T_2 = 12.7062, 4.3027
+
+
+def aggregate(table, runs, conditions, **settings):
+    settings = {"K": len(runs[0]), "model": "one_layer_attention"} | settings
+    return aggregation.aggregate(table, runs, conditions, [settings] * len(runs))
 
 
 def evaluation(accuracy, weights="final", sequence_set=0, appearances=0):
@@ -78,7 +83,7 @@ def test_weights_keep_their_order_and_sets_are_apart():
 def test_bands_of_rank_go_from_power_to_power_of_two():
     accuracy = [1.0, 0.8, 0.6, 0.5, 0.5, 0.7, 0.7, 0.1, 0.3]
     held_out = evaluation([0.0] * 3, sequence_set=-1)
-    table = aggregate("by_rank", [pd.concat([evaluation(accuracy), held_out])], [{}])
+    table = aggregate("by_rank", [pd.concat([evaluation(accuracy), held_out])], [{}], K=9)
     assert table["sequence_set"].unique().tolist() == [0]
     assert table["rank_low"].tolist() == [0, 1, 3, 7]
     assert table["rank_high"].tolist() == [0, 2, 6, 8]

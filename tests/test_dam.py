@@ -317,7 +317,8 @@ def test_swaps_put_back_the_memory_or_A():
 
 def test_the_evaluation_is_that_of_the_equations():
     results, sets = train_dam()
-    by_sequence, by_position = evaluate_run(results, sets)
+    tables = evaluate_run(results, sets)
+    by_sequence, by_position = tables["evaluation"], tables["positions"]
     args = results["args"]
     assert set(by_position["position"]) == set(range(12))
     for weights, state in (

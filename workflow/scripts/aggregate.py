@@ -7,8 +7,9 @@ from memorization.progress import start_log
 start_log(snakemake.log[0])
 table = aggregate(
     snakemake.wildcards.table,
-    [read_table(path) for path in snakemake.input.runs],
+    map(read_table, snakemake.input.runs),
     snakemake.params.conditions,
+    snakemake.params.settings,
 )
 for path in snakemake.output:
     write_table(table, path)

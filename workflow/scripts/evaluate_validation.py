@@ -7,8 +7,8 @@ from memorization.progress import start_log
 start_log(snakemake.log[0])
 results = read_pickle(snakemake.input.results)
 sequence_sets = read_pickle(snakemake.input.sequences)["sequences"]
-evaluation, positions = evaluate_run(results, sequence_sets)
-write_table(evaluation, snakemake.output.evaluation)
-write_table(positions, snakemake.output.positions)
-write_table(epoch_table(results["logs"]), snakemake.output.epochs)
-write_table(diagnostics_table(results["logs"]), snakemake.output.diagnostics)
+tables = evaluate_run(results, sequence_sets)
+tables["epochs"] = epoch_table(results["logs"])
+tables["diagnostics"] = diagnostics_table(results["logs"])
+for name, table in tables.items():
+    write_table(table, snakemake.output[name])

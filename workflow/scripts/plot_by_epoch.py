@@ -8,6 +8,7 @@ from memorization.figure_style import (
     conditions,
     draw_chance,
     draw_mean,
+    draw_switches,
     new_figure,
 )
 from memorization.progress import start_log
@@ -15,12 +16,10 @@ from memorization.progress import start_log
 start_log(snakemake.log[0])
 table = read_table(snakemake.input.by_epoch)
 figure, axes = new_figure(rows=2, columns=1, width=5.8, height=2.4)
-switches = table.groupby("current_set")["iter"].max().iloc[:-1]
 handles = []
 for metric, ax in zip(AXIS_LABELS, axes[:, 0], strict=True):
     draw_chance(ax, metric)
-    for switch in switches:
-        ax.axvline(switch, color="0.8", linewidth=0.8, zorder=0)
+    draw_switches(ax, table)
     # The first condition on top, where the curves before the switch are the same.
     for i, (label, colour, rows) in enumerate(conditions(table, "epoch")):
         for sequence_set, tested in rows.groupby("sequence_set"):

@@ -30,52 +30,57 @@ def attention(A_logits: torch.Tensor) -> torch.Tensor:
     ``A_logits[n, h, :n]``, and 0 from bit n on. No bit precedes bit 0: A[0] is 0.
     """
     N = len(A_logits)
-    not_before = torch.ones(N, N, dtype=torch.bool, device=A_logits.device).triu()
-    weights = torch.softmax(A_logits[1:].masked_fill(not_before[1:, None], -math.inf), dim=-1)
+    # Added, not filled in: the sum passes its gradient on as it is.
+    at_or_past = A_logits.new_full((N, N), -math.inf).triu()
+    weights = torch.softmax(A_logits[1:] + at_or_past[1:, None], dim=-1)
     return F.pad(weights, (0, 0, 0, 0, 1, 0))
 
 
 class _Retrieve(torch.autograd.Function):
     """`retrieve`, with its gradient written out to pass over the N · B · D scores as seldom as can be.
 
-    With P_b = Σ of π_μ over the μ with bit b: ∂P_b / ∂score_μ = π_μ (1[χ_μ has bit b] − P_b).
+    With P_b = Σ of π_μ over the μ with bit b: ∂P_b / ∂score_μ = π_μ (1[χ_μ has bit b] − P_b). The scores
+    are bilinear in η φ̂ and B χ_μ, so that one product of their gradient with the χ_μ gives both gradients.
     """
 
     @staticmethod
-    def forward(ctx, queries, keys, log_counts, bits):
-        N, B, H = queries.shape
-        scores = torch.addmm(log_counts, queries.reshape(N * B, H), keys.T)  # (N·B, D)
-        pi = torch.softmax(scores, dim=-1).view(N, B, -1)
-        P = torch.bmm(pi, bits)  # (N, B, 2)
-        ctx.save_for_backward(queries, keys, pi, P, bits)
+    def forward(ctx, queries, B, stored, log_counts):
+        N, batch, H = queries.shape
+        keys = stored @ B.T  # φ = B χ, (D, H)
+        scores = torch.addmm(log_counts, queries.reshape(-1, H), keys.T)  # (N·batch, D)
+        pi = torch.softmax(scores, dim=-1).view(N, batch, -1)
+        plus = (stored.T > 0).to(stored.dtype)
+        bits = torch.stack([1 - plus, plus], dim=1)  # (N, 2, D)
+        P = torch.bmm(pi, bits.transpose(1, 2))  # (N, batch, 2)
+        ctx.save_for_backward(queries, B, stored, pi, P, bits)
         return P
 
     @staticmethod
     def backward(ctx, grad_P):
-        queries, keys, pi, P, bits = ctx.saved_tensors
-        N, B, H = queries.shape
-        centre = (grad_P * P).sum(dim=-1, keepdim=True)  # (N, B, 1)
-        grad_scores = torch.baddbmm(centre, grad_P, bits.transpose(1, 2), beta=-1).mul_(pi).view(N * B, -1)
-        grad_queries = (grad_scores @ keys).view(N, B, H)
-        grad_keys = grad_scores.T @ queries.reshape(N * B, H)
-        return grad_queries, grad_keys, None, None
+        queries, B, stored, pi, P, bits = ctx.saved_tensors
+        centred = grad_P - (grad_P * P).sum(dim=-1, keepdim=True)  # (N, batch, 2)
+        grad_scores = torch.bmm(centred, bits).mul_(pi)  # (N, batch, D)
+        grad_chi = grad_scores.view(-1, len(stored)) @ stored  # (N·batch, N)
+        grad_queries = (grad_chi @ B.T).view_as(queries)
+        grad_B = queries.reshape(len(grad_chi), -1).T @ grad_chi
+        return grad_queries, grad_B, None, None
 
 
 def retrieve(
-    queries: torch.Tensor, keys: torch.Tensor, log_counts: torch.Tensor, bits: torch.Tensor
+    queries: torch.Tensor, B: torch.Tensor, stored: torch.Tensor, log_counts: torch.Tensor
 ) -> torch.Tensor:
-    """Return the probability (N, B, 2) that the memory gives to −1 and to +1 at each of N bits.
+    """Return the probability (N, batch, 2) that the memory gives to −1 and to +1 at each of N bits.
 
-    The second and the third equation of the notes: π_μ ∝ exp(η φ̂ᵀ φ_μ), and P(+1) = Σ of π_μ over the
-    stored sequences whose bit n is +1.
+    The second and the third equation of the notes: π_μ ∝ exp(η φ̂ᵀ φ_μ) with φ_μ = B χ_μ, and P(+1) = Σ
+    of π_μ over the stored sequences whose bit n is +1.
 
     Args:
-        queries: η φ̂ for each bit of each sequence, (N, B, H).
-        keys: φ of the distinct stored sequences, (D, H).
+        queries: η φ̂ for each bit of each sequence, (N, batch, H).
+        B: (H, N).
+        stored: the distinct stored sequences χ, (D, N) of ±1, D ≥ 1.
         log_counts: the logarithm of how often each is stored, (D,).
-        bits: whether bit n of each is −1, and whether it is +1, as 0 and 1, (N, D, 2).
     """
-    return _Retrieve.apply(queries, keys, log_counts, bits)
+    return _Retrieve.apply(queries, B, stored, log_counts)
 
 
 def predict(
@@ -86,7 +91,7 @@ def predict(
     counts: torch.Tensor,
     zeta: torch.Tensor,
 ) -> torch.Tensor:
-    """Return the probability (N, B, 2) of −1 and of +1 at each bit n of ζ, from the bits before it.
+    """Return the probability (N, batch, 2) of −1 and of +1 at each bit n of ζ, from the bits before it.
 
     Args:
         A_logits: (N, H, N), see `attention`.
@@ -95,15 +100,13 @@ def predict(
         stored: the distinct stored sequences χ, (D, N) of ±1; D = 0 is the empty memory, which gives
             exactly 0.5 to both.
         counts: how often each is stored, (D,).
-        zeta: the sequences ζ, (B, N) of ±1.
+        zeta: the sequences ζ, (batch, N) of ±1.
     """
-    B, N = zeta.shape
+    batch, N = zeta.shape
     if len(stored) == 0:
-        return zeta.new_full((N, B, 2), 0.5)
-    keys = stored @ torch.softmax(B_logits, dim=-1).T  # φ = B χ, (D, H)
-    queries = eta * (zeta @ attention(A_logits).transpose(1, 2))  # η φ̂, φ̂ = A(n) ζ_{0:n}, (N, B, H)
-    plus = (stored.T > 0).to(zeta.dtype)  # (N, D)
-    return retrieve(queries, keys, counts.to(zeta.dtype).log(), torch.stack([1 - plus, plus], dim=-1))
+        return zeta.new_full((N, batch, 2), 0.5)
+    queries = eta * (zeta @ attention(A_logits).transpose(1, 2))  # η φ̂, φ̂ = A(n) ζ_{0:n}, (N, batch, H)
+    return retrieve(queries, torch.softmax(B_logits, dim=-1), stored, counts.to(zeta.dtype).log())
 
 
 def bit_losses(P: torch.Tensor, zeta: torch.Tensor) -> torch.Tensor:
@@ -159,9 +162,13 @@ class DamLearner:
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
+        self.append(identities)
+        return loss.detach()
+
+    def append(self, identities: np.ndarray) -> None:
+        """Append the sequences of ``identities`` (B,) to the memory: *Updating the DAM*."""
         self.queue.append(identities)
         self._set_stored(*self.queue.stored())
-        return loss.detach()
 
     def switch(self, sequence_set: int) -> None:
         """Freeze what the settings name, at the first switch, and clear the memory where they say so."""
@@ -187,6 +194,13 @@ class DamLearner:
             losses.append(bit_losses(P, zeta).T)
             accuracies.append((1 + preferred * zeta) / 2)
         return torch.cat(losses).cpu().numpy(), torch.cat(accuracies).cpu().numpy()
+
+    @torch.no_grad()
+    def attention_maps(self, sequences: np.ndarray) -> np.ndarray:
+        """Return A, (1, H, N, N, 1, 1), which depends on no sequence; NaN at and past the predicted bit."""
+        before = torch.ones(self.settings.N, self.settings.N, dtype=torch.bool).tril(-1)
+        A = attention(self.A_logits).transpose(0, 1).cpu().masked_fill(~before, math.nan)  # (H, N, N)
+        return A[None, ..., None, None].numpy()
 
     @torch.no_grad()
     def diagnostics(self) -> dict[str, float]:

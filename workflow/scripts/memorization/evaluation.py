@@ -27,14 +27,17 @@ def evaluated_weights(results: dict, learner: Learner) -> Iterator[tuple[str, St
         yield name, swap_entries(final, pre_switch[0], swapped), num_sets
 
 
-def evaluate_run(results: dict, sequence_sets: list[np.ndarray]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def evaluate_run(results: dict, sequence_sets: list[np.ndarray]) -> dict[str, pd.DataFrame]:
     """Evaluate all sequences of all sets, and held-out ones, under each kind of weights of a run.
 
     ``results`` is the content of ``<run>.pkl``, ``sequence_sets`` its int64 arrays (K, L).
 
-    Returns two tables. The first has a row for each (weights, set, sequence), with its loss (nats a bit)
-    and accuracy, and how often it had been in a batch when the weights were taken. The second has a row
-    for each (weights, set, position of the predicted bit), with the means over the set's sequences.
+    Returns the tables
+
+    * ``evaluation``, a row for each (weights, set, sequence): its loss (nats a bit) and accuracy, and how
+      often it had been in a batch when the weights were taken;
+    * ``positions``, a row for each (weights, set, position of the predicted bit): means over the set;
+    * ``attention``, see `attention_table`: means over the held-out sequences.
     """
     settings = SimpleNamespace(**results["args"])
     set_up_torch(settings)
@@ -43,14 +46,15 @@ def evaluate_run(results: dict, sequence_sets: list[np.ndarray]) -> tuple[pd.Dat
         settings.seed, settings.num_held_out, settings.len_context, sequence_sets
     )
     appearances = final_appearances(results["logs"])
-    by_sequence, by_position = [], []
+    tables: dict[str, list[pd.DataFrame]] = {"evaluation": [], "positions": [], "attention": []}
     for weights, state_dict, num_sets_seen in evaluated_weights(results, learner):
         learner.load_state_dict(state_dict)
+        tables["attention"].append(attention_table(learner, held_out).assign(weights=weights))
         for sequence_set, sequences in [*enumerate(sequence_sets), (HELD_OUT, held_out)]:
             loss, accuracy = learner.evaluate(sequences)
             key = {"weights": weights, "sequence_set": sequence_set}
             seen = 0 <= sequence_set < num_sets_seen
-            by_sequence.append(
+            tables["evaluation"].append(
                 pd.DataFrame(
                     {
                         **key,
@@ -61,7 +65,7 @@ def evaluate_run(results: dict, sequence_sets: list[np.ndarray]) -> tuple[pd.Dat
                     }
                 )
             )
-            by_position.append(
+            tables["positions"].append(
                 pd.DataFrame(
                     {
                         **key,
@@ -71,7 +75,30 @@ def evaluate_run(results: dict, sequence_sets: list[np.ndarray]) -> tuple[pd.Dat
                     }
                 )
             )
-    return pd.concat(by_sequence, ignore_index=True), pd.concat(by_position, ignore_index=True)
+    return {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
+
+
+def attention_table(learner: Learner, sequences: np.ndarray) -> pd.DataFrame:
+    """Return how much each head attends to each position: means over ``sequences`` (K, L).
+
+    A row for each layer, head, ``predicted_position`` n, ``key_position`` i < n and, where the attention
+    depends on them, the bits at n − 1 (``query_bit``) and at i (``key_bit``), else −1. A pair of bits that
+    no sequence has at its positions is left out.
+    """
+    maps = learner.attention_maps(sequences)
+    layer, head, predicted, key, query_bit, key_bit = np.nonzero(np.isfinite(maps))
+    bits = maps.shape[-1] > 1
+    return pd.DataFrame(
+        {
+            "layer": layer,
+            "head": head,
+            "predicted_position": predicted,
+            "key_position": key,
+            "query_bit": query_bit if bits else -1,
+            "key_bit": key_bit if bits else -1,
+            "attention": maps[layer, head, predicted, key, query_bit, key_bit],
+        }
+    )
 
 
 def final_appearances(logs: list[dict]) -> dict[int, np.ndarray]:

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import matplotlib
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -39,12 +40,19 @@ CONDITION_COLOURS = {
     ("freeze", "embeddings"): GREEN,
     ("sequence_sampling_distribution", "zipf"): PURPLE,
     ("sequence_sampling_distribution", "uniform"): SKY,
+    ("freeze", "A"): BLUE,
+    ("freeze", "both"): PURPLE,
+    ("clear_memory_at_switch", True): ORANGE,
+    ("model", "one_layer_attention"): BLACK,
+    ("model", "dam"): ORANGE,
 }
 WEIGHTS_COLOURS = {
     "pre_switch_1": ORANGE,
     "final": BLACK,
     "swap_mlp": RED,
     "swap_attention": BLUE,
+    "swap_memory": RED,
+    "swap_A": BLUE,
 }
 SPARE_COLOURS = [BLACK, BLUE, RED, GREEN, ORANGE, PURPLE, SKY, YELLOW]
 
@@ -53,17 +61,30 @@ WEIGHTS_LABELS = {
     "final": "at the end",
     "swap_mlp": "at the end, MLP swapped back",
     "swap_attention": "at the end, attention swapped back",
+    "swap_memory": "at the end, memory swapped back",
+    "swap_A": "at the end, A swapped back",
 }
-SETTING_LABELS = {"sequence_sampling_distribution": "sampling"}
+SETTING_LABELS = {
+    "sequence_sampling_distribution": "sampling",
+    "num_heads": "heads",
+    "num_hidden_features": "features a head",
+    "num_mlp_layers": "MLP layers",
+    "clear_memory_at_switch": "memory cleared at the switch",
+    "eta": "η",
+}
 
-CHANCE = {"accuracy": 0.5, "loss": math.log(2)}
+MODEL_LABELS = {"one_layer_attention": "one-layer attention", "gpt": "GPT", "dam": "DAM"}
+
+CHANCE = {"accuracy": 0.5, "loss": math.log(2), "recall": 0.0}
 AXIS_LABELS = {"accuracy": "accuracy", "loss": "loss (nats a bit)"}
 
 
-def new_figure(rows: int, columns: int, width: float, height: float) -> tuple[Figure, Any]:
+def new_figure(
+    rows: int, columns: int, width: float, height: float, sharey: str | bool = "row"
+) -> tuple[Figure, Any]:
     """Return a figure of ``rows`` × ``columns`` panels of ``width`` × ``height`` inches, and its axes."""
     figure = Figure(figsize=(columns * width, rows * height))
-    axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey="row")
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=sharey)
     return figure, axes
 
 
@@ -72,20 +93,53 @@ def condition_columns(table: pd.DataFrame, first_key: str) -> list[str]:
     return list(table.columns[: table.columns.get_loc(first_key)])
 
 
-def conditions(table: pd.DataFrame, first_key: str) -> list[tuple[str, str, pd.DataFrame]]:
-    """Return the label, the colour and the rows of each condition of a table, in its order."""
+def conditions(table: pd.DataFrame, first_key: str) -> list[tuple[str, Any, pd.DataFrame]]:
+    """Return the label, the colour and the rows of each condition of a table, in its order.
+
+    A condition that is one number has its colour from an ordered map, a condition with a colour of its
+    own that one everywhere, and the others the next of the palette.
+    """
     columns = condition_columns(table, first_key)
     if not columns:
         return [("", BLACK, table)]
-    found = []
-    for i, (values, rows) in enumerate(table.groupby(columns, sort=False, dropna=False)):
-        label = ", ".join(
-            f"{SETTING_LABELS.get(name, name.replace('_', ' '))}: {value}"
-            for name, value in zip(columns, values, strict=True)
-        )
-        named = CONDITION_COLOURS.get((columns[0], values[0])) if len(columns) == 1 else None
-        found.append((label, named or SPARE_COLOURS[i % len(SPARE_COLOURS)], rows))
-    return found
+    found = list(table.groupby(columns, sort=False, dropna=False))
+    ordered = len(columns) == 1 and pd.api.types.is_numeric_dtype(table[columns[0]].infer_objects())
+    ordered = ordered and table[columns[0]].dtype != bool
+    spare = iter(SPARE_COLOURS * len(found))
+    result, used = [], set()
+    for i, (values, rows) in enumerate(found):
+        told = dict(zip(columns, values, strict=True))
+        if ordered:
+            # The brightest fifth of the map is hard to see on white.
+            colour = matplotlib.colormaps["viridis"](0.8 * i / max(len(found) - 1, 1))
+        else:
+            named = [CONDITION_COLOURS[pair] for pair in reversed(told.items()) if pair in CONDITION_COLOURS]
+            colour = next((c for c in [*named, *spare] if c not in used), BLACK)
+            used.add(colour)
+        result.append((condition_label(told, table), colour, rows))
+    return result
+
+
+def condition_label(condition: dict[str, Any], table: pd.DataFrame) -> str:
+    """Return a condition in words: what is the same throughout ``table``, absent or false is not said."""
+    words = []
+    for name, value in condition.items():
+        if pd.isna(value) or table[name].nunique(dropna=False) == 1:
+            continue
+        label = SETTING_LABELS.get(name, name.replace("_", " "))
+        if isinstance(value, bool | np.bool_):
+            words += [label] if value else []
+        elif name == "model":
+            words.append(MODEL_LABELS[value])
+        else:
+            words.append(f"{label}: {value:g}" if isinstance(value, float) else f"{label}: {value}")
+    return ", ".join(words)
+
+
+def recall(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return ``rows`` with the accuracy rescaled from [0.5, 1] to [0, 1], as ``recall``."""
+    columns = {f"recall_{bound}": 2 * rows[f"accuracy_{bound}"] - 1 for bound in ("mean", "low", "high")}
+    return rows.assign(**columns)
 
 
 def draw_mean(axes: Axes, rows: pd.DataFrame, x: str, metric: str, **style: Any) -> None:
@@ -117,6 +171,12 @@ def limit_to_means(axes: Axes, means: pd.Series) -> None:
 def draw_chance(axes: Axes, metric: str) -> None:
     """Draw what guessing gives: accuracy 0.5, loss log 2."""
     axes.axhline(CHANCE[metric], color="0.55", linewidth=0.8, linestyle=(0, (1, 2)), zorder=0)
+
+
+def draw_switches(axes: Axes, table: pd.DataFrame) -> None:
+    """Draw a line at each switch of a table with the columns ``iter`` and ``current_set``."""
+    for switch in table.groupby("current_set")["iter"].max().iloc[:-1]:
+        axes.axvline(switch, color="0.8", linewidth=0.8, zorder=0)
 
 
 def band_centre(rows: pd.DataFrame, name: str, offset: int) -> pd.Series:

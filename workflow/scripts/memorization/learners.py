@@ -35,6 +35,13 @@ class Learner(Protocol):
     def evaluate(self, sequences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the loss (nats) and the accuracy of each predicted bit of ``sequences`` (K, L)."""
 
+    def attention_maps(self, sequences: np.ndarray) -> np.ndarray:
+        """Return how much each head attends to each position, on average over ``sequences`` (K, L).
+
+        The axes are (layer, head, predicted position, key position, query bit, key bit); the last two
+        have length 1 where the attention does not depend on the bits. NaN where there is none.
+        """
+
     def diagnostics(self) -> dict[str, float]:
         """Return what is logged of the model itself each epoch."""
 

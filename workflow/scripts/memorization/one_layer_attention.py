@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from .learners import initial_generator
-from .transformer import TransformerLearner
+from .transformer import TransformerLearner, causal_attention_weights
 
 WEIGHT_STD = 0.02
 
@@ -75,16 +75,24 @@ class OneLayerAttention(nn.Module):
         T is at most len_context. Position i sees the bits 0 … i and predicts bit i + 1.
         """
         B, T = tokens.shape
-        x = self.wte(tokens) + self.wpe.weight[:T]  # (B, T, C)
-        q, k, v = (
-            part.view(B, T, self.num_heads, -1).transpose(1, 2)  # (B, heads, T, features a head)
-            for part in self.c_attn(x).chunk(3, dim=-1)
-        )
-        x = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = F.scaled_dot_product_attention(*self._queries_keys_values(tokens), is_causal=True)
         x = self.ln_f(x.transpose(1, 2).reshape(B, T, -1))
         for i, linear in enumerate(self.linear_modules):
             x = F.relu(linear(x)) if i == 0 else F.relu(linear(x)) + x
         return self.lm_head(x)
+
+    def attention_weights(self, tokens: torch.Tensor) -> list[torch.Tensor]:
+        """Return the attention of each layer, (B, heads, T, T): rows are queries and sum to 1."""
+        q, k, _ = self._queries_keys_values(tokens)
+        return [causal_attention_weights(q, k)]
+
+    def _queries_keys_values(self, tokens: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        B, T = tokens.shape
+        x = self.wte(tokens) + self.wpe.weight[:T]  # (B, T, C)
+        return tuple(
+            part.view(B, T, self.num_heads, -1).transpose(1, 2)  # (B, heads, T, features a head)
+            for part in self.c_attn(x).chunk(3, dim=-1)
+        )
 
 
 def build(settings: SimpleNamespace, sequence_sets: list[np.ndarray]) -> TransformerLearner:

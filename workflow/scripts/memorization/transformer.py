@@ -1,5 +1,6 @@
 """The learner of the transformers: next-bit prediction, trained by gradient, with parts to freeze and swap."""
 
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -51,6 +52,26 @@ class TransformerLearner:
             accuracies.append((logits.argmax(dim=-1) == targets).float())
         return torch.cat(losses).cpu().numpy(), torch.cat(accuracies).cpu().numpy()
 
+    @torch.no_grad()
+    def attention_maps(self, sequences: np.ndarray) -> np.ndarray:
+        """Return the mean attention for each pair of bits, (layers, heads, L, L, 2, 2).
+
+        Predicted position n and key position i < n; the bits are those at n − 1, which asks, and at i.
+        """
+        total, number = 0, 0
+        for chunk in torch.from_numpy(sequences).split(_CHUNK // 8):
+            tokens = chunk[:, :-1].to(self.settings.device)
+            pairs = torch.einsum("bip,bjq->bijpq", *2 * [F.one_hot(tokens, 2).float()])  # (B, T, T, 2, 2)
+            weights = torch.stack(self.model.attention_weights(tokens), dim=1)  # (B, layers, heads, T, T)
+            total = total + torch.einsum("blhij,bijpq->lhijpq", weights, pairs).double()
+            number = number + pairs.sum(dim=0).double()
+        maps = (total / number).cpu()  # a pair of bits that is nowhere gives 0 / 0, not a number
+        T = maps.shape[2]
+        allowed = torch.ones(T, T, dtype=torch.bool).tril()
+        maps = maps.masked_fill(~allowed[:, :, None, None], math.nan)
+        # Position i predicts bit i + 1: no map for bit 0, and no bit after the last to attend to.
+        return F.pad(maps, (0, 0, 0, 0, 0, 1, 1, 0), value=math.nan).numpy()
+
     def diagnostics(self) -> dict[str, float]:
         """Return nothing: a transformer is described by its tests."""
         return {}
@@ -72,6 +93,16 @@ class TransformerLearner:
             }
             for part in _SAVED_PARTS
         }
+
+
+def causal_attention_weights(q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+    """Return the softmax over the keys up to each query, (B, heads, T, T), of scaled dot products.
+
+    ``q`` and ``k`` are (B, heads, T, features a head).
+    """
+    scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])
+    after = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).triu(1)
+    return torch.softmax(scores.masked_fill(after, -math.inf), dim=-1)
 
 
 def modules_state_dict(state_dict: StateDict, modules: tuple[str, ...]) -> dict[str, StateDict]:

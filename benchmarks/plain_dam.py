@@ -1,0 +1,53 @@
+"""The dense associative memory as the notes write it: a loop over n, and every one of the M stored sequences.
+
+The baseline of the benchmark, and nothing else: it says in the plainest way what `memorization.dam` computes.
+"""
+
+import torch
+from torch.nn import functional as F
+
+
+class PlainDam:
+    """The DAM of the notes, trained by the same optimiser as ours."""
+
+    def __init__(self, A_logits: torch.Tensor, B_logits: torch.Tensor, M: int, eta: float, lr: float):
+        """Start from logits (N, H, N) and (H, N) with an empty memory of M sequences."""
+        self.A_logits = torch.nn.Parameter(A_logits.clone())
+        self.B_logits = torch.nn.Parameter(B_logits.clone())
+        self.memory = torch.zeros(M, A_logits.shape[0])
+        self.memory_size = 0
+        self.eta = eta
+        self.optimizer = torch.optim.Adam([self.A_logits, self.B_logits], lr=lr, fused=True)
+
+    def loss(self, zeta: torch.Tensor) -> torch.Tensor:
+        """Return the mean binary cross-entropy (nats) of the bits of ``zeta`` (B, N) of ±1."""
+        stored = self.memory[: self.memory_size]  # (M, N)
+        phi = stored @ F.softmax(self.B_logits, dim=-1).T  # (M, H)
+        losses = []
+        for n in range(zeta.shape[1]):
+            if n == 0:
+                P = (stored[:, 0] > 0).float().mean().expand(len(zeta))
+            else:
+                A = F.softmax(self.A_logits[n, :, :n], dim=-1)  # (H, n)
+                phi_hat = zeta[:, :n] @ A.T  # (B, H)
+                pi = F.softmax(self.eta * phi_hat @ phi.T, dim=-1)  # (B, M)
+                P = pi @ (stored[:, n] > 0).float()
+            target = (zeta[:, n] > 0).float()
+            losses.append(F.binary_cross_entropy(P.clamp(1e-6, 1 - 1e-6), target))
+        return torch.stack(losses).mean()
+
+    def learn(self, zeta: torch.Tensor) -> torch.Tensor:
+        """Update A and B on ``zeta`` (B, N) of ±1, append it to the queue, return the loss before."""
+        loss = self.loss(zeta)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.append(zeta)
+        return loss.detach()
+
+    def append(self, zeta: torch.Tensor) -> None:
+        """Append the sequences to the queue; what exceeds M leaves at the front."""
+        M = len(self.memory)
+        queue = torch.cat([self.memory[: self.memory_size], zeta])[-M:]
+        self.memory_size = len(queue)
+        self.memory[: self.memory_size] = queue

@@ -1,0 +1,22 @@
+"""Accuracy against the length of the revealed prefix, when a set has just been trained on."""
+
+from memorization.cache import read_table, write_figure
+from memorization.figure_style import AXIS_LABELS, conditions, draw_chance, draw_mean, new_figure
+from memorization.progress import start_log
+
+start_log(snakemake.log[0])
+table = read_table(snakemake.input.by_position)
+# Just before the first switch, or the end of a run without one; the first set, and held-out sequences.
+table = table[table["weights"] == table["weights"].iloc[0]]
+figure, axes = new_figure(rows=1, columns=2, width=2.9, height=2.8)
+for ax, sequence_set, title in zip(axes[0], (0, -1), ("trained on", "held out"), strict=True):
+    draw_chance(ax, "accuracy")
+    ax.set_title(title)
+    for label, colour, rows in conditions(table[table["sequence_set"] == sequence_set], "weights"):
+        draw_mean(ax, rows, "position", "accuracy", color=colour, label=label or None)
+    ax.set_xlabel("bits revealed before the predicted one")
+axes[0, 0].set_ylabel(AXIS_LABELS["accuracy"])
+if axes[0, 0].get_legend_handles_labels()[0]:
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right upper")
+for path in snakemake.output:
+    write_figure(figure, path)

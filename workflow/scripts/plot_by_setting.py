@@ -1,0 +1,32 @@
+"""Accuracy of a set that has just been trained on against the one setting that is swept."""
+
+from memorization.cache import read_table, write_figure
+from memorization.figure_style import (
+    AXIS_LABELS,
+    BLACK,
+    ORANGE,
+    SETTING_LABELS,
+    condition_columns,
+    draw_chance,
+    draw_points,
+    new_figure,
+)
+from memorization.progress import start_log
+
+start_log(snakemake.log[0])
+table = read_table(snakemake.input.by_weights)
+(setting,) = condition_columns(table, "weights")
+table = table[table["weights"] == table["weights"].iloc[0]]
+figure, axes = new_figure(rows=1, columns=2, width=2.9, height=2.8, sharey=False)
+for ax, metric in zip(axes[0], AXIS_LABELS, strict=True):
+    draw_chance(ax, metric)
+    for sequence_set, colour, label in ((0, BLACK, "trained on"), (-1, ORANGE, "held out")):
+        rows = table[table["sequence_set"] == sequence_set]
+        style = {"color": colour, "marker": "o", "markersize": 3.5, "capsize": 2, "label": label}
+        draw_points(ax, rows[setting], rows, metric, **style)
+    ax.set_xscale("log")
+    ax.set_xlabel(SETTING_LABELS.get(setting, setting.replace("_", " ")))
+    ax.set_ylabel(AXIS_LABELS[metric])
+figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+for path in snakemake.output:
+    write_figure(figure, path)

@@ -1,0 +1,25 @@
+"""Sharpness of A, correlation of the heads and what the memory holds, against iterations."""
+
+from memorization.cache import read_table, write_figure
+from memorization.figure_style import conditions, draw_mean, draw_switches, new_figure
+from memorization.progress import start_log
+
+PANELS = {
+    "sharpness": "sharpness of A",
+    "head_correlation": "correlation of heads",
+    "num_distinct_stored": "distinct sequences stored",
+}
+start_log(snakemake.log[0])
+table = read_table(snakemake.input.diagnostics)
+figure, axes = new_figure(rows=len(PANELS), columns=1, width=5.8, height=1.7, sharey=False)
+for (metric, label), ax in zip(PANELS.items(), axes[:, 0], strict=True):
+    draw_switches(ax, table)
+    # The first condition on top, where the curves before the switch are the same.
+    for i, (name, colour, rows) in enumerate(conditions(table, "epoch")):
+        draw_mean(ax, rows, "iter", metric, color=colour, label=name or None, zorder=3 - i / 100)
+    ax.set_ylabel(label)
+axes[-1, 0].set_xlabel("iterations")
+if axes[0, 0].get_legend_handles_labels()[0]:
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right upper")
+for path in snakemake.output:
+    write_figure(figure, path)
