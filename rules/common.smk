@@ -1,3 +1,4 @@
+import re
 import sys
 from pathlib import Path
 
@@ -25,8 +26,8 @@ RUN = f"{configuration.cache_dir}/{{group}}/{{run}}/{{run}}"
 
 
 wildcard_constraints:
-    group="[a-z][a-z0-9_]*",
-    run="[^/]+",
+    group="|".join(configuration.figures),
+    run="|".join(sorted({re.escape(run.name) for run in configuration.runs})),
 
 
 def settings_of(wildcards):

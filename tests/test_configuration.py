@@ -255,6 +255,49 @@ BAD = {
         with_line("freeze: [none, mlp]", "freeze: [mlp]\n    conditions: [{lr: 0.1}, {lr: 1e-1}]"),
         "is there twice; give each condition once",
     ),
+    "more runs than any study needs": (
+        with_line("freeze: [none, mlp]", f"lr: {[i / 1000 for i in range(1, 1200)]}"),
+        "experiments.freeze: 1199 conditions with 2 seeds are 2398 runs, more than 2000",
+    ),
+    "a mistake in unused defaults": (GOOD + "defaults: {dam: {K: -3}}", "defaults.dam.K: -3 is not a positive"),
+    "an unknown key in unused defaults": (
+        GOOD + "defaults: {dam: {M2: 3}}",
+        "defaults.dam.M2: unknown setting; did you mean M?",
+    ),
+    "seeds in the defaults": (
+        GOOD + "defaults: {dam: {seeds: 3}}",
+        "defaults.dam.seeds: belongs in an experiment, not here",
+    ),
+    "another model in the defaults": (
+        GOOD + "defaults: {dam: {model: one_layer_attention}}",
+        'defaults.dam.model: "one_layer_attention" is not dam',
+    ),
+    "cache_dir from a variable": (with_line(": cache", ": $SCRATCH/x"), 'cache_dir: "$SCRATCH/x" is not the path'),
+    "cache_dir in a home": (with_line(": cache", ": ~/x"), 'cache_dir: "~/x" is not the path'),
+    "cache_dir a file": (with_line(": cache", ": README.md/x"), 'cache_dir: "README.md/x" is not the path'),
+    "experiment's name periodic": (with_line("freeze:\n", "aaaaaaaa:\n"), 'experiments: "aaaaaaaa" is not a name'),
+    # The DAM.
+    **{
+        f"dam with {wrong}": (
+            "experiments: {d: {model: dam, seeds: 1, K: 30, N: 20, H: 4, M: 50, batch_size: 8, num_switches: 0, "
+            f"num_iters_per_set: 10, num_iters_per_epoch: 5, {wrong}}}}}\n",
+            f"experiments.d.{expected}",
+        )
+        for wrong, expected in [
+            ("eta: 0", "eta: 0 is not a positive number"),
+            ("eta: -1.5", "eta: -1.5 is not a positive number"),
+            ("eta: .nan", "eta: nan is not a positive number"),
+            ("M: 0", "M: 0 is not a positive integer"),
+            ("H: 0", "H: 0 is not a positive integer"),
+            ("N: 1", "N: 1 is not an integer of 2 or more"),
+            ("freeze: mlp", 'freeze: "mlp" is not one of none, A, both'),
+            ("freeze: A", 'freeze: "A" needs a switch'),
+            ("clear_memory_at_switch: true", "clear_memory_at_switch: true needs a switch"),
+            ("clear_memory_at_switch: 1", "clear_memory_at_switch: 1 is not true or false"),
+            ("num_heads: 4", "num_heads: unknown setting"),
+            ("len_context: 20", "len_context: unknown setting"),
+        ]
+    },
     # Values.
     "larger than anything": (
         with_line("len_context: 12", f"len_context: {10**24}"),

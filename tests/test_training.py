@@ -1,10 +1,13 @@
 """Training through switches: what is frozen, counted, saved and logged."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
-from conftest import train_small_run
+from conftest import resolved_settings, train_small_run
 
 from memorization.evaluation import evaluate_run
+from memorization.learners import build_learner
 from memorization.sequences import cumulative_probabilities, rank_probabilities, sample_batch_ranks
 
 PART_OF = {
@@ -118,3 +121,40 @@ def test_the_same_settings_give_the_same_bits_and_another_seed_others(small_run)
     for name, value in small_run[0]["model_state_dict"].items():
         assert torch.equal(value, again["model_state_dict"][name])
     assert not torch.equal(again["model_state_dict"]["wte.weight"], other["model_state_dict"]["wte.weight"])
+
+
+def test_a_training_that_diverges_says_so_and_gives_no_result():
+    with pytest.raises(FloatingPointError, match="the training diverged: train loss nan by iteration 10; lr: "):
+        train_small_run(lr=1e30)
+
+
+@pytest.mark.parametrize("optimizer, decay", [("adam", 0.1), ("adamw", 0.1), ("adam", 0.0)])
+def test_one_step_is_that_of_the_optimiser_that_the_settings_name(optimizer, decay):
+    settings = {"optimizer": optimizer, "weight_decay": decay, "num_switches": 0, "lr": 1e-2}
+    args = resolved_settings(**settings, num_iters_per_set=1, num_iters_per_epoch=1)
+    results, sets = train_small_run(**settings, num_iters_per_set=1, num_iters_per_epoch=1)
+    model = build_learner(SimpleNamespace(**args), sets).model
+    cumulative = cumulative_probabilities(rank_probabilities(args["K"], 1.0))
+    batch = torch.from_numpy(sets[0][sample_batch_ranks(cumulative, args["batch_size"], args["seed"], 0)])
+    loss = torch.nn.functional.cross_entropy(model(batch[:, :-1]).flatten(0, 1), batch[:, 1:].flatten())
+    loss.backward()
+    assert results["logs"][0]["train_loss"] == pytest.approx(loss.item(), abs=1e-6)
+    for name, parameter in model.named_parameters():
+        # The first step of Adam: moments of one gradient, bias-corrected, are the gradient and its square.
+        value, gradient = parameter.detach().double(), parameter.grad.double()
+        if optimizer == "adam":
+            gradient = gradient + decay * value
+        else:
+            value = value * (1 - 1e-2 * decay)
+        expected = value - 1e-2 * gradient / (gradient.abs() + 1e-8)
+        torch.testing.assert_close(
+            results["model_state_dict"][name].double(), expected, atol=2e-5, rtol=0, msg=name
+        )
+
+
+def test_the_train_loss_is_the_mean_over_the_iterations_of_its_epoch():
+    fine, _ = train_small_run(num_iters_per_epoch=1)
+    coarse, _ = train_small_run(num_iters_per_epoch=10)
+    losses = [entry["train_loss"] for entry in fine["logs"]]
+    means = [sum(losses[i : i + 10]) / 10 for i in range(0, 40, 10)]
+    assert [entry["train_loss"] for entry in coarse["logs"]] == pytest.approx(means, abs=1e-6)

@@ -14,7 +14,7 @@ for ax, sequence_set, title in zip(axes[0], (0, -1), ("trained on", "held out"),
     ax.set_title(title)
     for label, colour, rows in conditions(table[table["sequence_set"] == sequence_set], "weights"):
         draw_mean(ax, rows, "position", "accuracy", color=colour, label=label or None)
-    ax.set_xlabel("bits revealed before the predicted one")
+    ax.set_xlabel("revealed bits n")
 axes[0, 0].set_ylabel(AXIS_LABELS["accuracy"])
 if axes[0, 0].get_legend_handles_labels()[0]:
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right upper")

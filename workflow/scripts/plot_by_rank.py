@@ -1,5 +1,7 @@
 """Accuracy and loss against rank, before and after the first switch, one column a condition."""
 
+import textwrap
+
 from memorization.cache import read_table, write_figure
 from memorization.figure_style import (
     AXIS_LABELS,
@@ -9,6 +11,7 @@ from memorization.figure_style import (
     conditions,
     draw_chance,
     draw_points,
+    legend_below,
     limit_to_means,
     new_figure,
     set_label,
@@ -22,7 +25,7 @@ shown = table[table["weights"].isin(MOMENTS) & (table["sequence_set"] <= 1)]
 found = conditions(shown, "weights")
 figure, axes = new_figure(rows=2, columns=len(found), width=2.4, height=2.2)
 for (label, _, rows), column in zip(found, axes.T, strict=True):
-    column[0].set_title(label)
+    column[0].set_title(textwrap.fill(label, 26))
     for metric, ax in zip(AXIS_LABELS, column, strict=True):
         draw_chance(ax, metric)
         for (weights, sequence_set), line in rows.groupby(["weights", "sequence_set"], sort=False):
@@ -42,8 +45,6 @@ for (label, _, rows), column in zip(found, axes.T, strict=True):
 for metric, ax in zip(AXIS_LABELS, axes[:, 0], strict=True):
     ax.set_ylabel(AXIS_LABELS[metric])
     limit_to_means(ax, shown[f"{metric}_mean"])
-figure.legend(
-    *axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2 if len(found) > 2 else 1
-)
+legend_below(figure, axes)
 for path in snakemake.output:
     write_figure(figure, path)

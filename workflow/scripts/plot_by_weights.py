@@ -1,5 +1,7 @@
 """Accuracy and loss on each set under the final weights and with one part swapped back."""
 
+import textwrap
+
 from memorization.cache import read_table, write_figure
 from memorization.figure_style import (
     AXIS_LABELS,
@@ -8,6 +10,7 @@ from memorization.figure_style import (
     conditions,
     draw_chance,
     draw_points,
+    legend_below,
     new_figure,
     set_label,
 )
@@ -21,11 +24,11 @@ sets = [*sorted(s for s in table["sequence_set"].unique() if s >= 0), -1]
 present = [weights for weights in WEIGHTS_COLOURS if weights in set(table["weights"])]
 figure, axes = new_figure(rows=2, columns=len(found), width=2.4, height=2.2)
 for (label, _, rows), column in zip(found, axes.T, strict=True):
-    column[0].set_title(label)
+    column[0].set_title(textwrap.fill(label, 26))
     for metric, ax in zip(AXIS_LABELS, column, strict=True):
         draw_chance(ax, metric)
         for i, weights in enumerate(present):
-            points = rows[rows["weights"] == weights].set_index("sequence_set").loc[sets]
+            points = rows[rows["weights"] == weights].set_index("sequence_set").reindex(sets)
             draw_points(
                 ax,
                 [x + 0.16 * (i - (len(present) - 1) / 2) for x in range(len(sets))],
@@ -41,8 +44,6 @@ for (label, _, rows), column in zip(found, axes.T, strict=True):
         ax.set_xticks(range(len(sets)), [set_label(s).replace(" (", "\n(") for s in sets], fontsize=7.5)
 for metric, ax in zip(AXIS_LABELS, axes[:, 0], strict=True):
     ax.set_ylabel(AXIS_LABELS[metric])
-figure.legend(
-    *axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2 if len(found) > 2 else 1
-)
+legend_below(figure, axes)
 for path in snakemake.output:
     write_figure(figure, path)

@@ -4,6 +4,8 @@ from memorization.cache import read_table, write_figure
 from memorization.figure_style import conditions, draw_points, new_figure, recall
 from memorization.progress import start_log
 
+# So many measured points, about, until the queue has lost the old set.
+POINTS = 8
 start_log(snakemake.log[0])
 table = recall(read_table(snakemake.input.forgetting))
 table = table[table["sequence_set"] == 0]
@@ -16,6 +18,7 @@ for ax, (low, high) in zip(axes[0], bands, strict=True):
     ax.set_title(f"rank {low}" if low == high else f"ranks {low} – {high}")
     for label, colour, rows in conditions(table[table["rank_low"] == low], "sequence_set"):
         ax.plot(rows["iters_since_switch"], rows["occupancy_mean"], color=colour, linewidth=1)
+        rows = rows.iloc[:: max(1, round(len(rows[rows["occupancy_mean"] > 0]) / POINTS))]
         style = {"color": colour, "linestyle": "", "marker": "o", "markersize": 2.5}
         draw_points(ax, rows["iters_since_switch"], rows, "recall", label=label or "measured", **style)
     ax.set_xlabel("iterations since the switch")

@@ -1,10 +1,12 @@
 """The configuration file: its shape, the runs that it asks for, and what is wrong with it in plain lines."""
 
 import itertools
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -17,7 +19,9 @@ DEFAULT_FOLDERS = {"cache_dir": "cache", "results_dir": "results"}
 # A run's name is a folder's name and the beginning of its files' names, which file systems limit to
 # 255 bytes; the difference is room for the longest ending and for a temporary file's.
 MAX_RUN_NAME = 200
-MAX_SEEDS = 10_000
+MAX_SEEDS = 1000
+# More runs than any study needs; the plan itself would take minutes.
+MAX_RUNS = 2000
 
 
 class ConfigurationError(ValueError):
@@ -64,8 +68,8 @@ def read_configuration(config: dict[str, Any], known_figures: tuple[str, ...]) -
         folders[key] = config.get(key, default)
         if not _is_folder(folders[key]):
             mistakes.append(
-                f"{key}: {shown(folders[key])} is not the path of a folder, without * ? {{ }}, space "
-                "or a final slash"
+                f"{key}: {shown(folders[key])} is not the path of a folder, without * ? {{ }} ~ $ :, "
+                "space or a final slash"
             )
     defaults = config.get("defaults", {})
     mistakes += _mistakes_of_defaults(defaults)
@@ -98,6 +102,8 @@ def _expand(
     """Return the mistakes of one experiment, and its runs where there are none."""
     path = f"experiments.{group}"
     mistakes = _mistakes_of_experiment_keys(path, experiment, known_figures)
+    if too_many := _too_many_runs(path, experiment):
+        return [*mistakes, too_many], []
     # The settings are checked even so, with what of the sweeps can be: every mistake in one go.
     found = []
     for given, source, swept in _combinations(path, experiment):
@@ -153,6 +159,23 @@ def _combinations(path: str, experiment: dict) -> Iterator[tuple[dict, dict[str,
             yield base | fixed | dict(zip(swept, values, strict=True)), source, tuple(swept)
 
 
+def _too_many_runs(path: str, experiment: dict) -> str | None:
+    """Say how many runs an experiment has, where they are too many, without making them."""
+    seeds = experiment.get("seeds")
+    number_of_seeds = seeds if type(seeds) is int and 1 <= seeds <= MAX_SEEDS else 1
+    swept = [len(values) for values in _sound_part_of_sweep(experiment).values()]
+    conditions = sum(
+        math.prod([*swept, *(len(values) for values in _sound_part_of_sweep(entry).values())])
+        for _, entry in _conditions(path, experiment)
+    )
+    if conditions * number_of_seeds <= MAX_RUNS:
+        return None
+    return (
+        f"{path}: {conditions} conditions with {number_of_seeds} seeds are {conditions * number_of_seeds} runs, "
+        f"more than {MAX_RUNS}; sweep fewer values"
+    )
+
+
 def _conditions(path: str, experiment: dict) -> list[tuple[str, dict]]:
     """Return the entries of `conditions`, each with its path: the experiment is their union."""
     entries = experiment.get("conditions")
@@ -182,7 +205,9 @@ def _validate(path: str, given: dict, source: dict[str, str]) -> tuple[list[str]
     properties = settings_type.model_json_schema()["properties"]
     mistakes, meant = [], set()
     for key in given:
-        if key == "seed":
+        if key in EXPERIMENT_KEYS:
+            mistakes.append(f"{source[key]}: belongs in an experiment, not here")
+        elif key == "seed":
             mistakes.append(f"{source[key]}: a seed is not set by hand; set {path}.seeds, how many there are")
         elif key not in properties:
             known = (*(k for k in properties if k != "seed"), *EXPERIMENT_KEYS)
@@ -296,15 +321,26 @@ def _mistakes_of_defaults(defaults: Any) -> list[str]:
         for model, settings in defaults.items()
         if not isinstance(settings, dict)
     ]
+    for model, settings in defaults.items():
+        if model in SETTINGS_OF_MODEL and isinstance(settings, dict):
+            path = f"defaults.{model}"
+            source = {key: f"{path}.{shown_key(key)}" for key in settings}
+            if settings.get("model", model) != model:
+                mistakes.append(f"{path}.model: {shown(settings['model'])} is not {model}")
+            found, _ = _validate(path, settings | {"model": model}, source)
+            # What is missing here, an experiment may give.
+            mistakes += [mistake for mistake in found if ": missing; needs" not in mistake]
     return mistakes
 
 
 def _mistake_of_name(group: Any) -> str | None:
-    if isinstance(group, str) and re.fullmatch(r"[a-z][a-z0-9_]{0,63}", group):
+    # Snakemake takes many repeats of one part of a path for a rule that feeds itself.
+    periodic = isinstance(group, str) and re.search(r"(.+?)\1{5}", group)
+    if isinstance(group, str) and re.fullmatch(r"[a-z][a-z0-9_]{0,63}", group) and not periodic:
         return None
     return (
         f"experiments: {shown(group)} is not a name of an experiment: small letters, digits and "
-        "underscores, a letter first, at most 64"
+        "underscores, a letter first, at most 64, nothing six times over"
     )
 
 
@@ -315,4 +351,9 @@ def _unknown_keys(mapping: dict, known: tuple[str, ...], path: str) -> list[str]
 
 
 def _is_folder(value: Any) -> bool:
-    return isinstance(value, str) and re.fullmatch(r"[^\s*?{}]*[^\s*?{}/]", value) is not None
+    return (
+        isinstance(value, str)
+        and re.fullmatch(r"[^\s*?{}~$:\x00-\x1f\x7f]*[^\s*?{}~$:\x00-\x1f\x7f/]", value) is not None
+        and all(len(part.encode()) <= 255 for part in value.split("/"))
+        and not any(path.is_file() for path in (Path(value), *Path(value).parents))
+    )

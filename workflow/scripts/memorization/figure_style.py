@@ -73,6 +73,8 @@ SETTING_LABELS = {
     "eta": "η",
 }
 
+MIN_WIDTH = 3.4
+
 MODEL_LABELS = {"one_layer_attention": "one-layer attention", "gpt": "GPT", "dam": "DAM"}
 
 CHANCE = {"accuracy": 0.5, "loss": math.log(2), "recall": 0.0}
@@ -83,7 +85,8 @@ def new_figure(
     rows: int, columns: int, width: float, height: float, sharey: str | bool = "row"
 ) -> tuple[Figure, Any]:
     """Return a figure of ``rows`` × ``columns`` panels of ``width`` × ``height`` inches, and its axes."""
-    figure = Figure(figsize=(columns * width, rows * height))
+    # No narrower than a legend below it.
+    figure = Figure(figsize=(max(columns * width, MIN_WIDTH), rows * height))
     axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=sharey)
     return figure, axes
 
@@ -173,10 +176,21 @@ def draw_chance(axes: Axes, metric: str) -> None:
     axes.axhline(CHANCE[metric], color="0.55", linewidth=0.8, linestyle=(0, (1, 2)), zorder=0)
 
 
+def legend_below(figure: Figure, axes: Any) -> None:
+    """Draw one legend below the panels ``axes`` with every label that is in any of them, once."""
+    handles = {}
+    for ax in axes.flat:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    width = figure.get_figwidth()
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2 if width > 5 else 1)
+
+
 def draw_switches(axes: Axes, table: pd.DataFrame) -> None:
-    """Draw a line at each switch of a table with the columns ``iter`` and ``current_set``."""
-    for switch in table.groupby("current_set")["iter"].max().iloc[:-1]:
-        axes.axvline(switch, color="0.8", linewidth=0.8, zorder=0)
+    """Draw a line at each switch of any condition of a table with the columns ``iter`` and ``current_set``."""
+    for _, _, rows in conditions(table, "epoch"):
+        for switch in rows.groupby("current_set")["iter"].max().iloc[:-1]:
+            axes.axvline(switch, color="0.8", linewidth=0.8, zorder=0)
 
 
 def band_centre(rows: pd.DataFrame, name: str, offset: int) -> pd.Series:

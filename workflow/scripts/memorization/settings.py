@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 def _yaml_float(value: Any) -> Any:
     """Read ``1e-3`` as the number it is: YAML 1.1 takes a mantissa without a point for a string."""
-    if isinstance(value, str) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value):
+    if isinstance(value, str) and re.fullmatch(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+", value, re.ASCII):
         return float(value)
     return value
 

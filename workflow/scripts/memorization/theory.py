@@ -12,7 +12,10 @@ def occupancy(probabilities: np.ndarray, num_draws: int) -> np.ndarray:
         probabilities: p_r of each rank, (K,).
         num_draws: how many i.i.d. draws from the set the queue holds, 0 or more.
     """
-    return -np.expm1(num_draws * np.log1p(-probabilities)) if num_draws else np.zeros_like(probabilities)
+    if num_draws == 0:
+        return np.zeros_like(probabilities)
+    with np.errstate(divide="ignore"):  # p = 1: the logarithm is −∞ and the occupancy 1
+        return -np.expm1(num_draws * np.log1p(-probabilities))
 
 
 def draws_in_queue(args: dict, iteration: int, sequence_set: int) -> int:

@@ -1,6 +1,7 @@
 """Training of one run, through all its switches."""
 
 import logging
+import math
 from collections.abc import Callable, Iterable
 from types import SimpleNamespace
 
@@ -29,6 +30,8 @@ def train(
         sequence_sets: one integer array (K, L) of 0 and 1 for each set.
         switch_start_iter: the iteration from which each set is trained on; the first is 0.
         progress: wraps the range of iterations, to show how far the training is.
+
+    Raises FloatingPointError where the loss of an epoch is not a number.
     """
     settings = SimpleNamespace(**args)
     set_up_torch(settings)
@@ -55,13 +58,19 @@ def train(
 
         iter_done = iteration + 1
         if iter_done % settings.num_iters_per_epoch == 0:
+            train_loss = epoch_loss.item() / settings.num_iters_per_epoch
+            if not math.isfinite(train_loss):
+                raise FloatingPointError(
+                    f"the training diverged: train loss {train_loss} by iteration {iter_done}; "
+                    f"lr: {settings.lr} is too high, or weight_decay: {settings.weight_decay}"
+                )
             first_tested = 0 if settings.test_earlier_sets else current_set
             logs.append(
                 {
                     "epoch": iter_done // settings.num_iters_per_epoch,
                     "iter": iter_done,
                     "sequence_set": current_set,
-                    "train_loss": epoch_loss.item() / settings.num_iters_per_epoch,
+                    "train_loss": train_loss,
                     "lr": settings.lr,
                     "num_appearances": num_appearances.copy(),
                     "test_metrics": test_sets(learner, sequence_sets, first_tested, current_set),
@@ -74,7 +83,7 @@ def train(
                 iter_done,
                 settings.num_iters,
                 current_set,
-                logs[-1]["train_loss"],
+                train_loss,
             )
 
     final_state_dict = learner.state_dict()

@@ -1,0 +1,89 @@
+"""Occupancy of the queue: the formula against simulated draws and against what a DAM stores."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_dam import dam_settings, drawn, train_dam
+
+from memorization import aggregation
+from memorization.evaluation import evaluate_run
+from memorization.sequences import rank_probabilities
+from memorization.theory import draws_in_queue, occupancy, queue_occupancy
+
+
+def test_occupancy_is_the_frequency_of_being_among_the_last_m_drawn():
+    probabilities, M, trials = rank_probabilities(20, 1.0), 15, 20_000
+    rng = np.random.default_rng(0)
+    draws = rng.choice(20, size=(trials, M), p=probabilities)
+    found = np.array([(draws == rank).any(axis=1).mean() for rank in range(20)])
+    expected = occupancy(probabilities, M)
+    # Five standard errors.
+    assert np.all(np.abs(found - expected) < 5 * np.sqrt(expected * (1 - expected) / trials) + 1e-9)
+
+
+def test_occupancy_of_no_draws_is_none_and_of_a_certain_sequence_one():
+    assert occupancy(rank_probabilities(5, 1.0), 0).tolist() == [0] * 5
+    assert occupancy(np.array([1.0]), 3).tolist() == [1.0]
+
+
+@pytest.mark.parametrize("M", [1, 37, 100, 1000])
+@pytest.mark.parametrize("clear", [False, True])
+def test_draws_in_the_queue_are_a_recount_of_the_batches(M, clear):
+    args = dam_settings(M=M, num_switches=2, clear_memory_at_switch=clear)
+    per_set = args["num_iters_per_set"]
+    for iteration in (0, 1, per_set - 1, per_set, per_set + 1, 2 * per_set, 3 * per_set):
+        current = (max(iteration, 1) - 1) // per_set
+        history = [
+            identity
+            for s in range(current + 1)
+            if not clear or s == current
+            for identity in drawn(args, range(s * per_set, min((s + 1) * per_set, iteration)), sequence_set=s)
+        ][-M:]
+        for sequence_set in range(3):
+            expected = sum(s == sequence_set for s, _ in history)
+            assert draws_in_queue(args, iteration, sequence_set) == expected
+
+
+def test_measured_occupancy_of_a_dam_is_the_formula_over_seeds():
+    stored, expected = [], None
+    for seed in range(60):
+        results, sets = train_dam(seed=seed, num_switches=0, freeze="none", num_iters_per_set=10)
+        memory = {tuple(row) for row in results["model_state_dict"]["memory"].tolist()}
+        stored.append([tuple(2 * sequence - 1) in memory for sequence in sets[0]])
+        expected = queue_occupancy(results["args"], 10, 0)
+    error = np.abs(np.mean(stored, axis=0) - expected)
+    assert np.all(error < 5 * np.sqrt(expected * (1 - expected) / 60) + 1e-3)
+
+
+def test_tables_have_occupancy_beside_what_was_measured():
+    results, sets = train_dam(M=100)
+    args = results["args"]
+    evaluation = evaluate_run(results, sets)["evaluation"]
+    table = aggregation.aggregate("occupancy", [evaluation], [{}], [args])
+    before = table[(table["weights"] == "pre_switch_1") & (table["sequence_set"] == 0)]
+    p = rank_probabilities(30, 1.0)
+    np.testing.assert_allclose(before["occupancy"], 1 - (1 - p) ** 100)
+    final = table[(table["weights"] == "final") & (table["sequence_set"] == 0)]
+    np.testing.assert_array_equal(final["occupancy"], np.zeros(30))
+    row = before.iloc[7]
+    measured = evaluation[(evaluation["weights"] == "pre_switch_1") & (evaluation["sequence_set"] == 0)]
+    assert row["accuracy_mean"] == pytest.approx(measured["accuracy"].iloc[7])
+
+
+def test_forgetting_counts_from_the_switch_with_the_occupancy_of_what_is_left():
+    args = dam_settings(M=100, batch_size=8, K=4)
+    epochs = pd.DataFrame(
+        {
+            "iter": [10, 20, 30, 30, 40],
+            "sequence_set": [0, 0, 0, 1, 0],
+            "sequence_rank": [3, 3, 3, 3, 3],
+            "loss": [0.1, 0.2, 0.3, 0.4, 0.5],
+            "accuracy": [0.9, 0.8, 0.7, 0.6, 0.5],
+        }
+    )
+    table = aggregation.aggregate("forgetting", [epochs], [{}], [args])
+    assert table["iters_since_switch"].tolist() == [0, 10, 20]
+    assert table["accuracy_mean"].tolist() == [0.8, 0.7, 0.5]
+    p = rank_probabilities(4, 1.0)[3]
+    np.testing.assert_allclose(table["occupancy_mean"], [1 - (1 - p) ** n for n in (100, 20, 0)], atol=1e-12)
+    assert table[["rank_low", "rank_high"]].to_numpy().tolist() == [[3, 3]] * 3
