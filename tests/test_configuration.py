@@ -137,6 +137,14 @@ def with_line(old, new):
     return GOOD.replace(old, new)
 
 
+def dam_with(wrong):
+    """A configuration of one DAM in which one setting is wrong."""
+    right = {"K": 30, "N": 20, "H": 4, "M": 50, "batch_size": 8, "num_switches": 0}
+    right |= {"num_iters_per_set": 10, "num_iters_per_epoch": 5}
+    lines = [f"{key}: {value}" for key, value in right.items() if not wrong.startswith(f"{key}:")]
+    return "experiments: {d: {model: dam, seeds: 1, " + ", ".join([*lines, wrong]) + "}}\n"
+
+
 BAD = {
     # The file.
     "broken YAML": ("a: [1\nb: 2\n", "line 2, column 2: not YAML"),
@@ -278,11 +286,7 @@ BAD = {
     "experiment's name periodic": (with_line("freeze:\n", "aaaaaaaa:\n"), 'experiments: "aaaaaaaa" is not a name'),
     # The DAM.
     **{
-        f"dam with {wrong}": (
-            "experiments: {d: {model: dam, seeds: 1, K: 30, N: 20, H: 4, M: 50, batch_size: 8, num_switches: 0, "
-            f"num_iters_per_set: 10, num_iters_per_epoch: 5, {wrong}}}}}\n",
-            f"experiments.d.{expected}",
-        )
+        f"dam with {wrong}": (dam_with(wrong), f"experiments.d.{expected}")
         for wrong, expected in [
             ("eta: 0", "eta: 0 is not a positive number"),
             ("eta: -1.5", "eta: -1.5 is not a positive number"),

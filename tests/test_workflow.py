@@ -221,7 +221,7 @@ def test_the_number_of_cores_and_the_folder_change_no_byte(ran, tmp_path):
         for path in (ran / root).rglob("*")
         if path.suffix in (".pkl", ".parquet", ".csv", ".pdf", ".png")
     ]
-    assert len(compared) == 4 * 6 + 2 * 8 + 3 * 2
+    assert len(compared) == 4 * 7 + 2 * 8 + 3 * 2
     for path in compared:
         assert (folder / path).read_bytes() == (ran / path).read_bytes(), path
 
