@@ -1,3 +1,5 @@
+import hashlib
+import json
 import re
 import sys
 from pathlib import Path
@@ -7,6 +9,7 @@ sys.path.insert(0, str(SCRIPTS))
 
 from memorization.code_version import code_version
 from memorization.configuration import ConfigurationError, read_configuration
+from memorization.settings import Stage, settings_until
 from memorization.tables import OF_EVERY_GROUP, SOURCES, tables_of_figure
 
 TABLES_OF_FIGURE = {
@@ -23,15 +26,61 @@ RUNS = {(run.group, run.name): run for run in configuration.runs}
 RESULTS = configuration.results_dir
 # The beginning of every file of a run: the run's folder, then the run's name again.
 RUN = f"{configuration.cache_dir}/{{group}}/{{run}}/{{run}}"
+# The same of a trunk. No experiment's name begins with an underscore.
+TRUNK = f"{configuration.cache_dir}/_trunks/{{trunk}}/{{trunk}}"
+
+
+def trunk_name(settings):
+    """The name of the training before the first switch: the same for runs that differ only after it."""
+    shared = json.dumps(settings_until(Stage.SWITCH, settings), sort_keys=True)
+    return f"{settings['model']}_{hashlib.sha256(shared.encode()).hexdigest()[:12]}_seed_{settings['seed']}"
+
+
+# The settings of each trunk.
+TRUNKS = {
+    trunk_name(run.settings): settings_until(Stage.SWITCH, run.settings)
+    for run in configuration.runs
+    if run.settings["num_switches"]
+}
+
+
+def say_what_is_shared():
+    """Print with the plan how much training the trunks save."""
+    branched = [run.settings for run in configuration.runs if run.settings["num_switches"]]
+    alone = sum(run.settings["num_iters"] for run in configuration.runs)
+    saved = sum(settings["num_iters_per_set"] for settings in branched) - sum(
+        settings["num_iters_per_set"] for settings in TRUNKS.values()
+    )
+    if saved:
+        print(
+            f"{len(branched)} runs share {len(TRUNKS)} trunks: {alone - saved} iterations of training "
+            f"in place of {alone}, {saved / alone:.0%} saved",
+            file=sys.stderr,
+        )
+
+
+if workflow.is_main_process:
+    say_what_is_shared()
 
 
 wildcard_constraints:
     group="|".join(configuration.figures),
     run="|".join(sorted({re.escape(run.name) for run in configuration.runs})),
+    trunk="|".join(sorted(TRUNKS)) or "none",
 
 
 def settings_of(wildcards):
     return RUNS[wildcards.group, wildcards.run].settings
+
+
+def trunk_of(wildcards):
+    """The trunk that a run goes on from; a run without a switch has none."""
+    settings = settings_of(wildcards)
+    return TRUNK.format(trunk=trunk_name(settings)) + ".pkl" if settings["num_switches"] else []
+
+
+def number_of_gpus(settings):
+    return 1 if settings["device"] == "cuda" else 0
 
 
 def runs_of(group):

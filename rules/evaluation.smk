@@ -18,7 +18,9 @@ rule evaluate_validation:
     resources:
         mem_mb=2000,
         runtime=20,
+        gpu=lambda wildcards: number_of_gpus(settings_of(wildcards)),
     params:
+        num_held_out=lambda wildcards: settings_of(wildcards)["num_held_out"],
         code=lambda wildcards: code_version("evaluate_validation.py", settings_of(wildcards)["model"]),
     script:
         "../workflow/scripts/evaluate_validation.py"

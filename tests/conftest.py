@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from memorization.sequences import generate_sequence_set
-from memorization.settings import OneLayerAttentionSettings
-from memorization.training import train
+from memorization.settings import OneLayerAttentionSettings, Stage, settings_until
+from memorization.training import Training
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+# Held-out sequences in the evaluation of a small run.
+NUM_HELD_OUT = 25
 SNAKEMAKE = Path(sys.executable).parent / "snakemake"
 
 
@@ -26,10 +28,10 @@ def resolved_settings(**changed):
         "lr": 1e-2,
         "num_iters_per_set": 20,
         "num_iters_per_epoch": 10,
-        "num_held_out": 25,
         "seed": 3,
     }
-    return OneLayerAttentionSettings(**settings | changed).resolved()
+    resolved = OneLayerAttentionSettings(**settings | changed).resolved()
+    return settings_until(Stage.EVALUATION, resolved)
 
 
 def train_small_run(**changed):
@@ -40,7 +42,9 @@ def train_small_run(**changed):
         generate_sequence_set(settings["seed"], s, settings["K"], settings["len_context"])
         for s in range(len(switch_start_iter))
     ]
-    return train(settings, sets, switch_start_iter), sets
+    training = Training(settings, sets, switch_start_iter)
+    training.run(settings["num_iters"])
+    return training.results(), sets
 
 
 @pytest.fixture(scope="session")

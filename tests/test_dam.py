@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from conftest import NUM_HELD_OUT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,7 +30,7 @@ from memorization.sequences import (
     sample_batch_ranks,
 )
 from memorization.settings import DamSettings
-from memorization.training import train
+from memorization.training import Training
 
 
 def softmax(logits):
@@ -225,7 +226,7 @@ def test_the_queue_is_a_deque_after_any_appends_and_clears(capacity, seed, steps
 def dam_settings(**changed):
     small = {
         "model": "dam", "N": 12, "H": 4, "M": 40, "K": 30, "batch_size": 8, "num_iters_per_set": 20,
-        "num_iters_per_epoch": 10, "num_held_out": 15, "seed": 2,
+        "num_iters_per_epoch": 10, "seed": 2,
     }  # fmt: skip
     return DamSettings(**small | changed).resolved()
 
@@ -234,7 +235,9 @@ def train_dam(**changed):
     args = dam_settings(**changed)
     starts = list(range(0, args["num_iters"], args["num_iters_per_set"]))
     sets = [generate_sequence_set(args["seed"], s, args["K"], args["N"]) for s in range(len(starts))]
-    return train(args, sets, starts), sets
+    training = Training(args, sets, starts)
+    training.run(args["num_iters"])
+    return training.results(), sets
 
 
 def drawn(args, iterations, sequence_set=0):
@@ -317,7 +320,7 @@ def test_swaps_put_back_the_memory_or_A():
 
 def test_the_evaluation_is_that_of_the_equations():
     results, sets = train_dam()
-    tables = evaluate_run(results, sets)
+    tables = evaluate_run(results, sets, NUM_HELD_OUT)
     by_sequence, by_position = tables["evaluation"], tables["positions"]
     args = results["args"]
     assert set(by_position["position"]) == set(range(12))

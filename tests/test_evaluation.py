@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import resolved_settings, train_small_run
+from conftest import NUM_HELD_OUT, resolved_settings, train_small_run
 from test_one_layer_attention import reference_forward, reference_loss_and_accuracy
 
 from memorization.evaluation import HELD_OUT, epoch_table, evaluate_run, evaluated_weights
@@ -15,7 +15,7 @@ from memorization.sequences import generate_held_out_sequences
 
 @pytest.fixture(scope="module")
 def evaluation(small_run):
-    return evaluate_run(*small_run)["evaluation"]
+    return evaluate_run(*small_run, NUM_HELD_OUT)["evaluation"]
 
 
 def weights_of(results):
@@ -38,7 +38,7 @@ def test_swapped_parts_are_bitwise_those_before_the_first_switch_and_the_rest_is
 
 def test_swapping_a_frozen_part_back_is_the_final_model():
     results, sets = train_small_run(freeze="attention")
-    table = evaluate_run(results, sets)["evaluation"].set_index("weights")
+    table = evaluate_run(results, sets, NUM_HELD_OUT)["evaluation"].set_index("weights")
     for column in ("loss", "accuracy"):
         assert table.loc["swap_attention", column].tolist() == table.loc["final", column].tolist()
 
@@ -58,8 +58,8 @@ def test_every_sequence_of_every_set_and_held_out_ones_are_there_once(evaluation
 def test_loss_and_accuracy_are_those_of_the_equations(small_run, evaluation):
     results, sets = small_run
     args = results["args"]
-    positions = evaluate_run(results, sets)["positions"]
-    held_out = generate_held_out_sequences(args["seed"], args["num_held_out"], args["len_context"], sets)
+    positions = evaluate_run(results, sets, NUM_HELD_OUT)["positions"]
+    held_out = generate_held_out_sequences(args["seed"], NUM_HELD_OUT, args["len_context"], sets)
     for name, state_dict in weights_of(results).items():
         state = {key: value.numpy().astype(float) for key, value in state_dict.items()}
         for sequence_set, sequences in ((0, sets[0]), (1, sets[1]), (HELD_OUT, held_out)):
@@ -84,7 +84,7 @@ def test_appearances_count_up_to_the_moment_of_the_weights(small_run, evaluation
 
 def test_a_run_without_a_switch_has_final_weights_only():
     results, sets = train_small_run(num_switches=0)
-    table = evaluate_run(results, sets)["evaluation"]
+    table = evaluate_run(results, sets, NUM_HELD_OUT)["evaluation"]
     assert set(table["weights"]) == {"final"}
     assert set(table["sequence_set"]) == {0, HELD_OUT}
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import NUM_HELD_OUT
 from test_dam import dam_settings, drawn, train_dam
 
 from memorization import aggregation
@@ -58,7 +59,7 @@ def test_measured_occupancy_of_a_dam_is_the_formula_over_seeds():
 def test_tables_have_occupancy_beside_what_was_measured():
     results, sets = train_dam(M=100)
     args = results["args"]
-    evaluation = evaluate_run(results, sets)["evaluation"]
+    evaluation = evaluate_run(results, sets, NUM_HELD_OUT)["evaluation"]
     table = aggregation.aggregate("occupancy", [evaluation], [{}], [args])
     before = table[(table["weights"] == "pre_switch_1") & (table["sequence_set"] == 0)]
     p = rank_probabilities(30, 1.0)

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import resolved_settings, train_small_run
+from conftest import NUM_HELD_OUT, resolved_settings, train_small_run
 
 from memorization.evaluation import evaluate_run
 from memorization.learners import build_learner
@@ -107,7 +107,11 @@ def test_training_memorises_and_the_switch_forgets():
         num_iters_per_set=500,
         sequence_sampling_distribution="uniform",
     )
-    accuracy = evaluate_run(results, sets)["evaluation"].groupby(["weights", "sequence_set"])["accuracy"].mean()
+    accuracy = (
+        evaluate_run(results, sets, NUM_HELD_OUT)["evaluation"]
+        .groupby(["weights", "sequence_set"])["accuracy"]
+        .mean()
+    )
     assert accuracy["pre_switch_1", 0] > 0.8
     assert abs(accuracy["pre_switch_1", 1] - 0.5) < 0.1
     assert accuracy["final", 1] > 0.8

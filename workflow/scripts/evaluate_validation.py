@@ -7,7 +7,7 @@ from memorization.progress import start_log
 start_log(snakemake.log[0])
 results = read_pickle(snakemake.input.results)
 sequence_sets = read_pickle(snakemake.input.sequences)["sequences"]
-tables = evaluate_run(results, sequence_sets)
+tables = evaluate_run(results, sequence_sets, snakemake.params.num_held_out)
 tables["epochs"] = epoch_table(results["logs"])
 tables["diagnostics"] = diagnostics_table(results["logs"])
 for name, table in tables.items():

@@ -125,8 +125,9 @@ def _expand(
     keys = _condition_keys(found, experiment)
     runs, names = [], Counter()
     for settings, _ in found:
-        condition = {key: getattr(settings, key, None) for key in keys}
         resolved = settings.resolved()
+        # As resolved: what null stands for, and 0 for the exponent of a uniform sampling.
+        condition = {key: resolved.get(key) for key in keys}
         names[run_name(settings.model, condition, 0)] += 1
         for seed in range(experiment["seeds"]):
             run = run_name(settings.model, condition, seed)

@@ -171,14 +171,18 @@ class DamLearner:
         self._set_stored(*self.queue.stored())
 
     def switch(self, sequence_set: int) -> None:
-        """Freeze what the settings name, at the first switch, and clear the memory where they say so."""
-        frozen = {"none": [], "A": [self.A_logits], "both": [self.A_logits, self.B_logits]}
-        if sequence_set == 1:
-            for parameter in frozen[self.settings.freeze]:
-                freeze(parameter)
+        """Clear the memory, or the moments of the optimiser, where the settings say so."""
+        if self.settings.reset_optimizer_at_switch:
+            self.optimizer.state.clear()
         if self.settings.clear_memory_at_switch:
             self.queue.clear()
             self._set_stored(*self.queue.stored())
+
+    def freeze(self) -> None:
+        """Stop every update of what the settings name."""
+        frozen = {"none": [], "A": [self.A_logits], "both": [self.A_logits, self.B_logits]}
+        for parameter in frozen[self.settings.freeze]:
+            freeze(parameter)
 
     @torch.no_grad()
     def evaluate(self, sequences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -226,6 +230,24 @@ class DamLearner:
         self.A_logits.copy_(state_dict["A_logits"])
         self.B_logits.copy_(state_dict["B_logits"])
         self._set_stored(*distinct_rows(state_dict["memory"][: state_dict["memory_size"]].numpy()))
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Return the logits, the state of the optimiser, and the rows of what is stored."""
+        return {
+            "A_logits": self.A_logits.detach(),
+            "B_logits": self.B_logits.detach(),
+            "optimizer": self.optimizer.state_dict(),
+            "queue": self.queue.rows(),
+        }
+
+    @torch.no_grad()
+    def restore(self, checkpoint: dict[str, Any]) -> None:
+        """Go on from what `checkpoint` returned."""
+        self.A_logits.copy_(checkpoint["A_logits"])
+        self.B_logits.copy_(checkpoint["B_logits"])
+        self.optimizer.load_state_dict(checkpoint["optimizer"])
+        self.queue.clear()
+        self.append(checkpoint["queue"])
 
     def part_state_dicts(self, pre_switch: StateDict | None, final: StateDict) -> dict[str, Any]:
         """Return nothing: the states hold the parts by name."""

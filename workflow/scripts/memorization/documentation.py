@@ -49,7 +49,9 @@ without a default must be given. The same seed gives the same sequences, batches
 every condition of an experiment. A mistake ends the call before anything is run, with one line that names
 it.
 
-To see what a change asks for before it runs: `snakemake -n`. Only what depends on it is computed again.
+To see what a change asks for before it runs: `snakemake -n`. Only what depends on it is computed again; the
+column *from* says from where on a setting matters. Runs that differ only in settings that matter from the
+first switch on share what is before it: their trunk, in `<cache_dir>/_trunks/`, is trained once.
 """
 
 
@@ -58,9 +60,11 @@ def settings_page() -> str:
     sections = [_HEADING]
     for model, settings in SETTINGS_OF_MODEL.items():
         sections.append(f"## Settings of `{model}`\n")
-        sections.append("| setting | value | unit | default | meaning |\n| --- | --- | --- | --- | --- |")
+        sections.append(
+            "| setting | value | unit | default | from | meaning |\n| --- | --- | --- | --- | --- | --- |"
+        )
         sections += [
-            f"| `{name}` | {allowed_values(schema)} | {schema['unit']} | {_default(schema)} | "
+            f"| `{name}` | {allowed_values(schema)} | {schema['unit']} | {_default(schema)} | {schema['stage']} | "
             f"{schema['description']} |"
             for name, schema in _properties(settings).items()
         ]

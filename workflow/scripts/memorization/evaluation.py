@@ -27,8 +27,8 @@ def evaluated_weights(results: dict, learner: Learner) -> Iterator[tuple[str, St
         yield name, swap_entries(final, pre_switch[0], swapped), num_sets
 
 
-def evaluate_run(results: dict, sequence_sets: list[np.ndarray]) -> dict[str, pd.DataFrame]:
-    """Evaluate all sequences of all sets, and held-out ones, under each kind of weights of a run.
+def evaluate_run(results: dict, sequence_sets: list[np.ndarray], num_held_out: int) -> dict[str, pd.DataFrame]:
+    """Evaluate all sequences of all sets, and ``num_held_out`` others, under each kind of weights of a run.
 
     ``results`` is the content of ``<run>.pkl``, ``sequence_sets`` its int64 arrays (K, L).
 
@@ -42,9 +42,7 @@ def evaluate_run(results: dict, sequence_sets: list[np.ndarray]) -> dict[str, pd
     settings = SimpleNamespace(**results["args"])
     set_up_torch(settings)
     learner = build_learner(settings, sequence_sets)
-    held_out = generate_held_out_sequences(
-        settings.seed, settings.num_held_out, settings.len_context, sequence_sets
-    )
+    held_out = generate_held_out_sequences(settings.seed, num_held_out, settings.len_context, sequence_sets)
     appearances = final_appearances(results["logs"])
     tables: dict[str, list[pd.DataFrame]] = {"evaluation": [], "positions": [], "attention": []}
     for weights, state_dict, num_sets_seen in evaluated_weights(results, learner):

@@ -32,6 +32,9 @@ class Learner(Protocol):
     def switch(self, sequence_set: int) -> None:
         """Do what comes with the switch to ``sequence_set``, after the state was saved."""
 
+    def freeze(self) -> None:
+        """Stop every update of the part that the settings name: from the first switch on."""
+
     def evaluate(self, sequences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the loss (nats) and the accuracy of each predicted bit of ``sequences`` (K, L)."""
 
@@ -50,6 +53,12 @@ class Learner(Protocol):
 
     def load_state_dict(self, state_dict: StateDict) -> None:
         """Take on a state that `state_dict` returned."""
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Return all that training changes, on the CPU; a view, to be written before training goes on."""
+
+    def restore(self, checkpoint: dict[str, Any]) -> None:
+        """Go on from what `checkpoint` returned, in a learner of the same settings, with more sets or not."""
 
     def part_state_dicts(self, pre_switch: StateDict | None, final: StateDict) -> dict[str, Any]:
         """Return what the results of a run hold of single parts, beside the whole states."""
@@ -104,6 +113,11 @@ def freeze(parameter: torch.nn.Parameter) -> None:
 def swap_entries(state_dict: StateDict, earlier: StateDict, swapped: tuple[str, ...]) -> StateDict:
     """Return ``state_dict`` with the entries of ``swapped`` put back to what they were ``earlier``.
 
-    An entry is named by the first part of its name: ``lm_head`` swaps ``lm_head.weight`` and its bias.
+    ``lm_head`` is the entry of that name, or ``lm_head.weight`` and ``lm_head.bias``.
     """
-    return {name: earlier[name] if name.split(".")[0] in swapped else value for name, value in state_dict.items()}
+    return {name: earlier[name] if is_part(name, swapped) else value for name, value in state_dict.items()}
+
+
+def is_part(name: str, modules: tuple[str, ...]) -> bool:
+    """Tell whether ``name`` is one of ``modules`` or the name of something in one of them."""
+    return any(name == module or name.startswith(f"{module}.") for module in modules)

@@ -25,15 +25,15 @@ class QueueMemory:
     def append(self, rows: np.ndarray) -> None:
         """Append the sequences of ``rows`` (B,) in order; what exceeds the capacity leaves at the front."""
         capacity = len(self._ring)
-        entering = self._identity[rows[-capacity:]]
+        entering = rows[-capacity:]
         leaving = self._ring[self._places(max(0, self.size + len(entering) - capacity))]
         self._first = (self._first + len(leaving)) % capacity
         self.size -= len(leaving)
         end = self._first + self.size
         self._ring[np.arange(end, end + len(entering)) % capacity] = entering
         self.size += len(entering)
-        np.add.at(self.counts, entering, 1)
-        np.subtract.at(self.counts, leaving, 1)
+        np.add.at(self.counts, self._identity[entering], 1)
+        np.subtract.at(self.counts, self._identity[leaving], 1)
 
     def clear(self) -> None:
         """Forget everything."""
@@ -45,10 +45,14 @@ class QueueMemory:
         present = np.flatnonzero(self.counts)
         return self.distinct[present], self.counts[present]
 
+    def rows(self) -> np.ndarray:
+        """Return the row numbers of what is stored, the first in line first, (size,)."""
+        return self._ring[self._places(self.size)]
+
     def matrix(self) -> np.ndarray:
         """Return the queue as the M × N matrix of the notes, the first in line first, zeros where empty."""
         matrix = np.zeros((len(self._ring), self.distinct.shape[1]), dtype=self.distinct.dtype)
-        matrix[: self.size] = self.distinct[self._ring[self._places(self.size)]]
+        matrix[: self.size] = self.distinct[self._identity[self.rows()]]
         return matrix
 
     def _places(self, number: int) -> np.ndarray:

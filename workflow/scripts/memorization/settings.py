@@ -6,6 +6,8 @@ message proposes) is derived from these classes.
 
 import re
 from collections.abc import Iterator
+from enum import StrEnum
+from functools import cache
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -24,9 +26,17 @@ LARGEST = 10**9
 Count = Annotated[int, Field(le=LARGEST)]
 
 
-def _setting(meaning: str, *, unit: str = "", **field: Any) -> Any:
-    """Declare one setting: its meaning, its unit and pydantic's bounds."""
-    return Field(description=meaning, json_schema_extra={"unit": unit}, **field)
+class Stage(StrEnum):
+    """From where on a setting matters: what comes before it is not computed again when it changes."""
+
+    START = "the start"
+    SWITCH = "the first switch"
+    EVALUATION = "the evaluation"
+
+
+def _setting(meaning: str, *, unit: str = "", stage: Stage = Stage.START, **field: Any) -> Any:
+    """Declare one setting: its meaning, its unit, from where on it matters and pydantic's bounds."""
+    return Field(description=meaning, json_schema_extra={"unit": unit, "stage": stage.value}, **field)
 
 
 class RunSettings(BaseModel):
@@ -36,7 +46,9 @@ class RunSettings(BaseModel):
 
     model: str = _setting("the model")
     K: Count = _setting("number of sequences in a set", unit="sequences", ge=1)
-    num_switches: int = _setting("how often the set is replaced by the next", default=1, ge=0, le=10_000)
+    num_switches: int = _setting(
+        "how often the set is replaced by the next", stage=Stage.SWITCH, default=1, ge=0, le=10_000
+    )
     num_iters_per_set: Count = _setting(
         "training on each set; a multiple of num_iters_per_epoch", unit="iterations", ge=1
     )
@@ -57,14 +69,28 @@ class RunSettings(BaseModel):
         "seed of the sequences, batches and weights; set by `seeds`, not in the configuration", ge=0
     )
     num_held_out: Count = _setting(
-        "sequences of the evaluation that are never trained on", unit="sequences", default=1000, ge=1
+        "sequences of the evaluation that are never trained on",
+        unit="sequences",
+        stage=Stage.EVALUATION,
+        default=1000,
+        ge=1,
     )
     test_earlier_sets: bool = _setting("whether the tests during training include the earlier sets", default=True)
-    num_threads: Count = _setting(
-        "threads of a job; they change the last bits of a result", unit="threads", default=1, ge=1
+    num_threads: int = _setting(
+        "threads of a job; they change the last bits of a result", unit="threads", default=1, ge=1, le=1024
     )
     device: Literal["cpu", "cuda"] = _setting("where the model is trained", default="cpu")
-    freeze: str = _setting("the part that gets no update after the first switch", default="none")
+    reset_optimizer_at_switch: bool = _setting(
+        "whether the optimiser forgets its moments at each switch", stage=Stage.SWITCH, default=False
+    )
+    reset_model_at_switch: bool = _setting(
+        "whether everything starts anew at each switch, from the initial weights: the control without transfer",
+        stage=Stage.SWITCH,
+        default=False,
+    )
+    freeze: str = _setting(
+        "the part that gets no update after the first switch", stage=Stage.SWITCH, default="none"
+    )
 
     LENGTH: ClassVar[str]
     """The setting that is the length of a sequence."""
@@ -91,6 +117,15 @@ class RunSettings(BaseModel):
                 "freeze",
                 f'"{self.freeze}" needs a switch after which it begins: set num_switches to 1 or more, '
                 'or freeze to "none"',
+            )
+        for key, value in self:
+            if value is True and key.endswith("_at_switch") and self.num_switches == 0:
+                yield (key, f"true needs a switch: set num_switches to 1 or more, or {key} to false")
+        if self.freeze != "none" and self.reset_model_at_switch:
+            yield (
+                "freeze",
+                f'"{self.freeze}" would freeze initial weights: set reset_model_at_switch to false, or '
+                'freeze to "none"',
             )
 
     def resolved(self) -> dict[str, Any]:
@@ -123,7 +158,7 @@ class OneLayerAttentionSettings(RunSettings):
     )
     attention_trainable: bool = _setting("whether the attention is trained at all", default=True)
     freeze: Literal["none", "attention", "mlp", "embeddings"] = _setting(
-        "the part that gets no update after the first switch", default="none"
+        "the part that gets no update after the first switch", stage=Stage.SWITCH, default="none"
     )
 
     def impossible(self) -> Iterator[tuple[str, str]]:
@@ -156,24 +191,31 @@ class DamSettings(RunSettings):
     M: Count = _setting("capacity of the memory", unit="sequences", ge=1)
     eta: Number = _setting("η, how sharply the memory is retrieved from", default=10.0, gt=0)
     freeze: Literal["none", "A", "both"] = _setting(
-        "what gets no update after the first switch: A, or both A and B", default="none"
+        "what gets no update after the first switch: A, or both A and B", stage=Stage.SWITCH, default="none"
     )
-    clear_memory_at_switch: bool = _setting("whether the memory is emptied at each switch", default=False)
-
-    def impossible(self) -> Iterator[tuple[str, str]]:
-        """Yield each combination of settings that cannot be: the setting at fault and what is wrong."""
-        yield from super().impossible()
-        if self.clear_memory_at_switch and self.num_switches == 0:
-            yield (
-                "clear_memory_at_switch",
-                "true needs a switch: set num_switches to 1 or more, or clear_memory_at_switch to false",
-            )
+    clear_memory_at_switch: bool = _setting(
+        "whether the memory is emptied at each switch", stage=Stage.SWITCH, default=False
+    )
 
 
 SETTINGS_OF_MODEL: dict[str, type[RunSettings]] = {
     "one_layer_attention": OneLayerAttentionSettings,
     "dam": DamSettings,
 }
+
+
+@cache
+def _stages(model: str) -> dict[str, Stage]:
+    properties = SETTINGS_OF_MODEL[model].model_json_schema()["properties"]
+    return {key: Stage(schema["stage"]) for key, schema in properties.items()}
+
+
+def settings_until(stage: Stage, resolved: dict[str, Any]) -> dict[str, Any]:
+    """Return those of the ``resolved`` settings of a run that matter before ``stage``."""
+    later = list(Stage)[list(Stage).index(stage) :]
+    # What is derived from others is as late as they are.
+    stages = {"num_iters": Stage.SWITCH} | _stages(resolved["model"])
+    return {key: value for key, value in resolved.items() if stages.get(key, Stage.START) not in later}
 
 
 def allowed_values(schema: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,83 +18,123 @@ TEST_STRIDE = 10
 logger = logging.getLogger(__name__)
 
 
-def train(
-    args: dict,
-    sequence_sets: list[np.ndarray],
-    switch_start_iter: list[int],
-    progress: Callable[[range], Iterable[int]] = iter,
-) -> dict:
-    """Train one run and return the content of ``<run>.pkl``.
+class Training:
+    """The training of one run: where it is, and all that it needs to go on from there."""
 
-    Args:
-        args: every resolved setting of the run.
-        sequence_sets: one integer array (K, L) of 0 and 1 for each set.
-        switch_start_iter: the iteration from which each set is trained on; the first is 0.
-        progress: wraps the range of iterations, to show how far the training is.
+    def __init__(self, args: dict, sequence_sets: list[np.ndarray], switch_start_iter: list[int]):
+        """Start a training.
 
-    Raises FloatingPointError where the loss of an epoch is not a number.
-    """
-    settings = SimpleNamespace(**args)
-    set_up_torch(settings)
-    learner = build_learner(settings, sequence_sets)
-    cumulative = cumulative_probabilities(rank_probabilities(settings.K, settings.zipf_exponent))
-    current_set = 0
-    sequences = torch.from_numpy(sequence_sets[0]).to(settings.device)
-    num_appearances = np.zeros(settings.K, dtype=np.int64)
-    epoch_loss = torch.zeros((), dtype=torch.float64, device=settings.device)
-    logs, pre_switch_state_dict = [], []
+        Args:
+            args: the resolved settings of the run; up to the first switch, those that matter before it do.
+            sequence_sets: one integer array (K, L) of 0 and 1 for each set.
+            switch_start_iter: the iteration from which each set is trained on; the first is 0.
+        """
+        self.args = args
+        self.settings = settings = SimpleNamespace(**args)
+        set_up_torch(settings)
+        self.sequence_sets = sequence_sets
+        self.switch_start_iter = switch_start_iter
+        self.learner = build_learner(settings, sequence_sets)
+        self.cumulative = cumulative_probabilities(rank_probabilities(settings.K, settings.zipf_exponent))
+        self.iteration = 0
+        self.num_appearances = np.zeros(settings.K, dtype=np.int64)
+        self.epoch_loss = torch.zeros((), dtype=torch.float64, device=settings.device)
+        self.logs: list[dict] = []
+        self.pre_switch_state_dict: list[dict] = []
+        self._set_current(0)
 
-    for iteration in progress(range(settings.num_iters)):
-        if iteration in switch_start_iter[1:]:
-            pre_switch_state_dict.append(learner.state_dict())
-            current_set += 1
-            sequences = torch.from_numpy(sequence_sets[current_set]).to(settings.device)
-            num_appearances = np.zeros_like(num_appearances)
-            learner.switch(current_set)
+    def _set_current(self, sequence_set: int) -> None:
+        self.current_set = sequence_set
+        self.sequences = torch.from_numpy(self.sequence_sets[sequence_set]).to(self.settings.device)
 
-        ranks = sample_batch_ranks(cumulative, settings.batch_size, settings.seed, iteration)
-        np.add.at(num_appearances, ranks, 1)
-        batch = sequences[torch.from_numpy(ranks).to(settings.device)]  # (B, L)
-        epoch_loss += learner.learn(batch, current_set * settings.K + ranks)
+    def run(self, until: int, progress: Callable[[range], Iterable[int]] = iter) -> None:
+        """Train until so many iterations are done.
 
-        iter_done = iteration + 1
-        if iter_done % settings.num_iters_per_epoch == 0:
-            train_loss = epoch_loss.item() / settings.num_iters_per_epoch
-            if not math.isfinite(train_loss):
-                raise FloatingPointError(
-                    f"the training diverged: train loss {train_loss} by iteration {iter_done}; "
-                    f"lr: {settings.lr} is too high, or weight_decay: {settings.weight_decay}"
-                )
-            first_tested = 0 if settings.test_earlier_sets else current_set
-            logs.append(
-                {
-                    "epoch": iter_done // settings.num_iters_per_epoch,
-                    "iter": iter_done,
-                    "sequence_set": current_set,
-                    "train_loss": train_loss,
-                    "lr": settings.lr,
-                    "num_appearances": num_appearances.copy(),
-                    "test_metrics": test_sets(learner, sequence_sets, first_tested, current_set),
-                    **learner.diagnostics(),
-                }
+        ``progress`` wraps the range of iterations, to show how far the training is. Raises
+        FloatingPointError where the loss of an epoch is not a number.
+        """
+        settings = self.settings
+        for iteration in progress(range(self.iteration, until)):
+            if iteration in self.switch_start_iter[1:]:
+                self._switch()
+            ranks = sample_batch_ranks(self.cumulative, settings.batch_size, settings.seed, iteration)
+            np.add.at(self.num_appearances, ranks, 1)
+            batch = self.sequences[torch.from_numpy(ranks).to(settings.device)]  # (B, L)
+            self.epoch_loss += self.learner.learn(batch, self.current_set * settings.K + ranks)
+            self.iteration = iteration + 1
+            if self.iteration % settings.num_iters_per_epoch == 0:
+                self._log()
+
+    def _switch(self) -> None:
+        """Save the weights and replace the current set by the next."""
+        self.pre_switch_state_dict.append(self.learner.state_dict())
+        self._set_current(self.current_set + 1)
+        self.num_appearances = np.zeros_like(self.num_appearances)
+        if self.settings.reset_model_at_switch:
+            self.learner = build_learner(self.settings, self.sequence_sets)
+        self.learner.switch(self.current_set)
+        self.learner.freeze()
+
+    def _log(self) -> None:
+        """Add the entry of an epoch to the logs."""
+        settings = self.settings
+        train_loss = self.epoch_loss.item() / settings.num_iters_per_epoch
+        if not math.isfinite(train_loss):
+            raise FloatingPointError(
+                f"the training diverged: train loss {train_loss} by iteration {self.iteration}; "
+                f"lr: {settings.lr} is too high, or weight_decay: {settings.weight_decay}"
             )
-            epoch_loss.zero_()
-            logger.info(
-                "iteration %d of %d, set %d: train loss %.4f nats",
-                iter_done,
-                settings.num_iters,
-                current_set,
-                train_loss,
-            )
+        first_tested = 0 if settings.test_earlier_sets else self.current_set
+        self.logs.append(
+            {
+                "epoch": self.iteration // settings.num_iters_per_epoch,
+                "iter": self.iteration,
+                "sequence_set": self.current_set,
+                "train_loss": train_loss,
+                "lr": settings.lr,
+                "num_appearances": self.num_appearances.copy(),
+                "test_metrics": test_sets(self.learner, self.sequence_sets, first_tested, self.current_set),
+                **self.learner.diagnostics(),
+            }
+        )
+        self.epoch_loss.zero_()
+        logger.info("iteration %d, set %d: train loss %.4f nats", self.iteration, self.current_set, train_loss)
 
-    final_state_dict = learner.state_dict()
-    return {
-        "args": args,
-        "logs": logs,
-        "pre_switch_state_dict": pre_switch_state_dict,
-        "model_state_dict": final_state_dict,
-        **learner.part_state_dicts(next(iter(pre_switch_state_dict), None), final_state_dict),
-    }
+    def checkpoint(self) -> dict[str, Any]:
+        """Return all that `restore` needs; a view, to be written before the training goes on."""
+        return {
+            "args": self.args,
+            "iteration": self.iteration,
+            "current_set": self.current_set,
+            "num_appearances": self.num_appearances,
+            "epoch_loss": self.epoch_loss.item(),
+            "logs": self.logs,
+            "pre_switch_state_dict": self.pre_switch_state_dict,
+            "learner": self.learner.checkpoint(),
+        }
+
+    def restore(self, checkpoint: dict[str, Any]) -> None:
+        """Go on from a checkpoint: of this training, or of one that is the same up to the first switch."""
+        self.iteration = checkpoint["iteration"]
+        self.num_appearances = checkpoint["num_appearances"].copy()
+        self.epoch_loss.fill_(checkpoint["epoch_loss"])
+        self.logs = checkpoint["logs"]
+        self.pre_switch_state_dict = checkpoint["pre_switch_state_dict"]
+        self.learner.restore(checkpoint["learner"])
+        self._set_current(checkpoint["current_set"])
+        if self.current_set > 0:
+            self.learner.freeze()
+
+    def results(self) -> dict[str, Any]:
+        """Return the content of ``<run>.pkl``."""
+        final_state_dict = self.learner.state_dict()
+        return {
+            "args": self.args,
+            "logs": self.logs,
+            "pre_switch_state_dict": self.pre_switch_state_dict,
+            "model_state_dict": final_state_dict,
+            **self.learner.part_state_dicts(next(iter(self.pre_switch_state_dict), None), final_state_dict),
+        }
 
 
 def test_sets(learner: Learner, sequence_sets: list[np.ndarray], first: int, last: int) -> dict[str, np.ndarray]:

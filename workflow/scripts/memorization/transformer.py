@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .learners import StateDict, build_optimizer, freeze
+from .learners import StateDict, build_optimizer, freeze, is_part
 
 # Bounds the memory of an evaluation: sequences evaluated at once.
 _CHUNK = 1024
@@ -34,11 +34,16 @@ class TransformerLearner:
         return loss.detach()
 
     def switch(self, sequence_set: int) -> None:
-        """Freeze the part that the settings name, at the first switch."""
-        if sequence_set == 1 and self.settings.freeze != "none":
-            for module in self.model.parts[self.settings.freeze]:
-                for parameter in getattr(self.model, module).parameters():
-                    freeze(parameter)
+        """Let the optimiser forget its moments, where the settings say so."""
+        if self.settings.reset_optimizer_at_switch:
+            self.optimizer.state.clear()
+
+    def freeze(self) -> None:
+        """Stop every update of the part that the settings name."""
+        modules = self.model.parts.get(self.settings.freeze, ())
+        for name, parameter in self.model.named_parameters():
+            if is_part(name, modules):
+                freeze(parameter)
 
     @torch.no_grad()
     def evaluate(self, sequences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -83,6 +88,15 @@ class TransformerLearner:
     def load_state_dict(self, state_dict: StateDict) -> None:
         """Take on the parameters of ``state_dict``."""
         self.model.load_state_dict(state_dict)
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Return the parameters and the state of the optimiser."""
+        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def restore(self, checkpoint: dict[str, Any]) -> None:
+        """Go on from what `checkpoint` returned."""
+        self.model.load_state_dict(checkpoint["model"])
+        self.optimizer.load_state_dict(checkpoint["optimizer"])
 
     def part_state_dicts(self, pre_switch: StateDict | None, final: StateDict) -> dict[str, Any]:
         """Return ``mlp_state_dict`` and ``attention_state_dict``: each module before the switch and at the end."""

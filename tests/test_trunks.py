@@ -1,0 +1,100 @@
+"""Trunks and branches: what is trained in two jobs, or stopped and continued, ends with the same bytes."""
+
+import pytest
+from conftest import resolved_settings
+from test_dam import dam_settings
+
+from memorization.cache import read_pickle, write_pickle
+from memorization.sequences import generate_sequence_set
+from memorization.settings import Stage, settings_until
+from memorization.training import Training
+
+SETTINGS = {"one_layer_attention": resolved_settings, "dam": dam_settings}
+BRANCHES = [
+    ("one_layer_attention", {}),
+    ("one_layer_attention", {"freeze": "attention", "num_switches": 2}),
+    ("one_layer_attention", {"freeze": "mlp", "optimizer": "adamw", "weight_decay": 0.1}),
+    ("one_layer_attention", {"reset_optimizer_at_switch": True, "num_switches": 2}),
+    ("one_layer_attention", {"reset_model_at_switch": True}),
+    ("dam", {}),
+    ("dam", {"freeze": "A", "num_switches": 2}),
+    ("dam", {"freeze": "both", "clear_memory_at_switch": True}),
+    ("dam", {"reset_optimizer_at_switch": True, "M": 200}),
+    ("dam", {"reset_model_at_switch": True}),
+]
+
+
+def settings_and_sets(model, changed):
+    args = SETTINGS[model](**changed)
+    starts = list(range(0, args["num_iters"], args["num_iters_per_set"]))
+    sets = [generate_sequence_set(args["seed"], s, args["K"], args["len_context"]) for s in range(len(starts))]
+    return args, sets, starts
+
+
+def written(content, path):
+    write_pickle(content, path)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("model, changed", BRANCHES)
+def test_a_branch_ends_with_the_bytes_of_the_same_run_trained_alone(model, changed, tmp_path):
+    args, sets, starts = settings_and_sets(model, changed)
+    alone = Training(args, sets, starts)
+    alone.run(args["num_iters"])
+
+    trunk = Training(settings_until(Stage.SWITCH, args), sets[:1], [0])
+    trunk.run(args["num_iters_per_set"])
+    write_pickle(trunk.checkpoint(), tmp_path / "trunk.pkl")
+    branch = Training(args, sets, starts)
+    branch.restore(read_pickle(tmp_path / "trunk.pkl"))
+    branch.run(args["num_iters"])
+    assert written(branch.results(), tmp_path / "branch.pkl") == written(alone.results(), tmp_path / "alone.pkl")
+
+
+@pytest.mark.parametrize("model, changed", BRANCHES)
+def test_a_training_continued_anywhere_ends_with_the_same_bytes(model, changed, tmp_path):
+    args, sets, starts = settings_and_sets(model, changed)
+    alone = Training(args, sets, starts)
+    alone.run(args["num_iters"])
+    training = Training(args, sets, starts)
+    # In an epoch, at its end, just before and just after a switch.
+    for stop in (7, 10, 20, 21, 33):
+        training.run(stop)
+        write_pickle(training.checkpoint(), tmp_path / "checkpoint.pkl")
+        training = Training(args, sets, starts)
+        training.restore(read_pickle(tmp_path / "checkpoint.pkl"))
+        assert training.iteration == stop
+    training.run(args["num_iters"])
+    assert written(training.results(), tmp_path / "parts.pkl") == written(alone.results(), tmp_path / "alone.pkl")
+
+
+@pytest.mark.parametrize("model", SETTINGS)
+def test_a_trunk_depends_on_nothing_that_matters_after_the_switch(model):
+    later = {"num_switches": 3, "freeze": {"dam": "A"}.get(model, "mlp"), "reset_optimizer_at_switch": True}
+    assert settings_until(Stage.SWITCH, SETTINGS[model]()) == settings_until(
+        Stage.SWITCH, SETTINGS[model](**later)
+    )
+    assert settings_until(Stage.SWITCH, SETTINGS[model]()) != settings_until(Stage.SWITCH, SETTINGS[model](lr=0.5))
+
+
+@pytest.mark.parametrize("model", SETTINGS)
+def test_reset_model_trains_the_next_set_from_the_initial_weights(model):
+    args, sets, starts = settings_and_sets(model, {"reset_model_at_switch": True})
+    training = Training(args, sets, starts)
+    initial = training.learner.state_dict()
+    training.run(args["num_iters_per_set"])
+    trained = training.learner.state_dict()
+    training._switch()
+    anew = training.learner.state_dict()
+    names = [name for name in initial if name not in ("memory", "memory_size")]
+    assert all((initial[name] == anew[name]).all() for name in names)
+    assert not all((trained[name] == anew[name]).all() for name in names)
+
+
+def test_reset_optimizer_forgets_the_moments_at_each_switch():
+    args, sets, starts = settings_and_sets("one_layer_attention", {"reset_optimizer_at_switch": True})
+    training = Training(args, sets, starts)
+    training.run(args["num_iters_per_set"])
+    assert training.learner.optimizer.state
+    training._switch()
+    assert not training.learner.optimizer.state
