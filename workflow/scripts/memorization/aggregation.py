@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 from .theory import queue_occupancy
 
@@ -181,7 +181,7 @@ def _over_seeds(tidy: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     result = groups.size().to_frame("num_seeds")
     if NUM_SEQUENCES in tidy:
         result[NUM_SEQUENCES] = groups[NUM_SEQUENCES].sum()
-    t = stats.t.ppf((1 + CONFIDENCE) / 2, df=np.maximum(result["num_seeds"] - 1, 1))
+    t = stdtrit(np.maximum(result["num_seeds"] - 1, 1), (1 + CONFIDENCE) / 2)
     for metric in metrics:
         mean = groups[metric].mean()
         half_width = t * groups[metric].sem()

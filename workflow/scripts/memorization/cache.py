@@ -9,11 +9,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
-
-import pandas as pd
+from typing import IO, TYPE_CHECKING, Any
 
 from .unpickling import SafeUnpickler
+
+if TYPE_CHECKING:
+    # Jobs without a table start sooner without it.
+    import pandas as pd
 
 # Protocol 5 is the highest of Python 3.8 and later; a fixed one keeps the bytes the same everywhere.
 PICKLE_PROTOCOL = 5
@@ -70,7 +72,7 @@ def read_pickle(path: str | Path) -> Any:
         return SafeUnpickler(file).load()
 
 
-def write_table(table: pd.DataFrame, path: str | Path) -> None:
+def write_table(table: "pd.DataFrame", path: str | Path) -> None:
     """Write a tidy table as ``.parquet`` or ``.csv``, by the ending of ``path``."""
     with atomic_write(path) as file:
         if Path(path).suffix == ".csv":
@@ -79,8 +81,10 @@ def write_table(table: pd.DataFrame, path: str | Path) -> None:
             table.to_parquet(file, index=False)
 
 
-def read_table(path: str | Path, columns: list[str] | None = None) -> pd.DataFrame:
+def read_table(path: str | Path, columns: list[str] | None = None) -> "pd.DataFrame":
     """Read the ``columns`` (all of them by default) of a ``.parquet`` table."""
+    import pandas as pd
+
     return pd.read_parquet(path, columns=columns)
 
 

@@ -9,6 +9,7 @@ SCRIPTS = Path(__file__).resolve().parent.parent
 LIBRARY = Path(__file__).resolve().parent.name
 
 
+@cache
 def code_version(script: str, model: str | None = None) -> str:
     """Return a hash of the library modules that ``script`` imports, directly or through others.
 

@@ -7,6 +7,7 @@ stored added to its score, which is the same to the last digit of exact arithmet
 """
 
 import math
+from functools import cached_property
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -133,9 +134,13 @@ class DamLearner:
         self.settings = settings
         self.A_logits = self._parameter(torch.randn(N, H, N, generator=generator))
         self.B_logits = self._parameter(torch.randn(H, N, generator=generator))
-        self.optimizer = build_optimizer([self.A_logits, self.B_logits], settings)
         self.queue = QueueMemory((2 * np.concatenate(sequence_sets) - 1).astype(np.int8), settings.M)
         self._set_stored(*self.queue.stored())
+
+    @cached_property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """The optimiser of A and B; an evaluation does without."""
+        return build_optimizer([self.A_logits, self.B_logits], self.settings)
 
     def _parameter(self, noise: torch.Tensor) -> torch.nn.Parameter:
         return torch.nn.Parameter((LOGITS_STD * noise).to(self.settings.device))

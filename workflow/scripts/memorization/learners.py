@@ -80,7 +80,8 @@ def set_up_torch(settings: SimpleNamespace) -> None:
         if not torch.cuda.is_available():
             raise RuntimeError("device: cuda is not to be found on this machine; set device to cpu")
     torch.set_num_threads(settings.num_threads)
-    torch.use_deterministic_algorithms(True)
+    # The same as use_deterministic_algorithms(True), which takes a second to import a compiler.
+    torch.set_deterministic_debug_mode("error")
 
 
 def initial_generator(settings: SimpleNamespace) -> torch.Generator:
@@ -92,9 +93,8 @@ def initial_generator(settings: SimpleNamespace) -> torch.Generator:
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
 
-def build_optimizer(parameters: list[torch.nn.Parameter], settings: SimpleNamespace) -> torch.optim.Optimizer:
-    """Return the optimiser of a run over those of ``parameters`` that are trained from the start."""
-    trainable = [parameter for parameter in parameters if parameter.requires_grad]
+def build_optimizer(trainable: list[torch.nn.Parameter], settings: SimpleNamespace) -> torch.optim.Optimizer:
+    """Return the optimiser of a run over the parameters that are trained from the start."""
     return OPTIMIZERS[settings.optimizer](
         trainable, lr=settings.lr, weight_decay=settings.weight_decay, fused=True
     )

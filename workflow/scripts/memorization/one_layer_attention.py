@@ -9,9 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from .learners import initial_generator
-from .transformer import TransformerLearner, causal_attention_weights
-
-WEIGHT_STD = 0.02
+from .transformer import TransformerLearner, causal_attention_weights, initialise, split_heads
 
 
 class OneLayerAttention(nn.Module):
@@ -57,17 +55,10 @@ class OneLayerAttention(nn.Module):
             nn.Linear(C if i == 0 else C_mlp, C_mlp) for i in range(num_mlp_layers)
         )
         self.lm_head = nn.Linear(C_mlp, vocab_size)
-        self._initialise(generator)
+        initialise(self, generator)
         if attention_init == "zero":
             nn.init.zeros_(self.c_attn.weight)
         self.c_attn.requires_grad_(attention_trainable)
-
-    def _initialise(self, generator: torch.Generator) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Linear | nn.Embedding):
-                nn.init.normal_(module.weight, mean=0.0, std=WEIGHT_STD, generator=generator)
-            if isinstance(module, nn.Linear):
-                nn.init.zeros_(module.bias)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return the logits (B, T, 2) of the bit that follows each position, for tokens (B, T) of 0/1.
@@ -87,12 +78,8 @@ class OneLayerAttention(nn.Module):
         return [causal_attention_weights(q, k)]
 
     def _queries_keys_values(self, tokens: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        B, T = tokens.shape
-        x = self.wte(tokens) + self.wpe.weight[:T]  # (B, T, C)
-        return tuple(
-            part.view(B, T, self.num_heads, -1).transpose(1, 2)  # (B, heads, T, features a head)
-            for part in self.c_attn(x).chunk(3, dim=-1)
-        )
+        x = self.wte(tokens) + self.wpe.weight[: tokens.shape[1]]  # (B, T, C)
+        return split_heads(self.c_attn(x), self.num_heads)
 
 
 def build(settings: SimpleNamespace, sequence_sets: list[np.ndarray]) -> TransformerLearner:

@@ -138,16 +138,24 @@ class RunSettings(BaseModel):
         return settings
 
 
-class OneLayerAttentionSettings(RunSettings):
-    """The settings of the one-layer attention model."""
+class TransformerSettings(RunSettings):
+    """The settings that the transformers have in common."""
 
     LENGTH = "len_context"
 
-    model: Literal["one_layer_attention"] = _setting("the model")
     len_context: Count = _setting("length L of a sequence", unit="bits", ge=2)
     vocab_size: Literal[2] = _setting("values of a token", default=2)
-    num_heads: Count = _setting("attention heads", ge=1)
+    num_heads: Count = _setting("attention heads, of each layer", ge=1)
     num_hidden_features: Count = _setting("features of one head", default=8, ge=1)
+    freeze: Literal["none", "attention", "mlp", "embeddings"] = _setting(
+        "the part that gets no update after the first switch", stage=Stage.SWITCH, default="none"
+    )
+
+
+class OneLayerAttentionSettings(TransformerSettings):
+    """The settings of the one-layer attention model."""
+
+    model: Literal["one_layer_attention"] = _setting("the model")
     num_hidden_features_mlp: Count | None = _setting(
         "features of the MLP; null: num_heads · num_hidden_features", default=None, ge=1
     )
@@ -157,9 +165,6 @@ class OneLayerAttentionSettings(RunSettings):
         "initial weights of the attention; zero makes it uniform", default="normal"
     )
     attention_trainable: bool = _setting("whether the attention is trained at all", default=True)
-    freeze: Literal["none", "attention", "mlp", "embeddings"] = _setting(
-        "the part that gets no update after the first switch", stage=Stage.SWITCH, default="none"
-    )
 
     def impossible(self) -> Iterator[tuple[str, str]]:
         """Yield each combination of settings that cannot be: the setting at fault and what is wrong."""
@@ -174,8 +179,27 @@ class OneLayerAttentionSettings(RunSettings):
     def resolved(self) -> dict[str, Any]:
         """Return every setting, with what follows from others filled in, as a flat dict."""
         settings = super().resolved()
-        if settings["num_hidden_features_mlp"] is None:
-            settings["num_hidden_features_mlp"] = self.num_heads * self.num_hidden_features
+        C, layers = self.num_heads * self.num_hidden_features, self.num_mlp_layers
+        C_mlp = settings["num_hidden_features_mlp"] = self.num_hidden_features_mlp or C
+        embeddings, attention, norm = (self.vocab_size + self.len_context) * C, 3 * C * (C + 1), 2 * C
+        mlp = (C + 1) * C_mlp + (layers - 1) * (C_mlp + 1) * C_mlp + (C_mlp + 1) * self.vocab_size
+        settings["num_parameters"] = embeddings + attention + norm + mlp
+        return settings
+
+
+class GptSettings(TransformerSettings):
+    """The settings of GPT."""
+
+    model: Literal["gpt"] = _setting("the model")
+    num_layers: Count = _setting("blocks of attention and MLP", ge=1)
+
+    def resolved(self) -> dict[str, Any]:
+        """Return every setting, with what follows from others filled in, as a flat dict."""
+        settings = super().resolved()
+        C = self.num_heads * self.num_hidden_features
+        embeddings, head, norm = (self.vocab_size + self.len_context) * C, self.vocab_size * C, 2 * C
+        attention, mlp = 4 * C * (C + 1), 4 * C * (C + 1) + C * (4 * C + 1)
+        settings["num_parameters"] = embeddings + self.num_layers * (attention + mlp + 2 * norm) + norm + head
         return settings
 
 
@@ -197,9 +221,15 @@ class DamSettings(RunSettings):
         "whether the memory is emptied at each switch", stage=Stage.SWITCH, default=False
     )
 
+    def resolved(self) -> dict[str, Any]:
+        """Return every setting, with what follows from others filled in, as a flat dict."""
+        # The logits that are used: n of them a head for the prediction of bit n, and B.
+        return super().resolved() | {"num_parameters": self.H * (self.N * (self.N - 1) // 2 + self.N)}
+
 
 SETTINGS_OF_MODEL: dict[str, type[RunSettings]] = {
     "one_layer_attention": OneLayerAttentionSettings,
+    "gpt": GptSettings,
     "dam": DamSettings,
 }
 

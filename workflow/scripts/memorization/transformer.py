@@ -1,6 +1,7 @@
 """The learner of the transformers: next-bit prediction, trained by gradient, with parts to freeze and swap."""
 
 import math
+from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +14,8 @@ from .learners import StateDict, build_optimizer, freeze, is_part
 
 # Bounds the memory of an evaluation: sequences evaluated at once.
 _CHUNK = 1024
-_SAVED_PARTS = ("mlp", "attention")
+SWAPPED_PARTS = ("mlp", "attention")
+WEIGHT_STD = 0.02
 
 
 class TransformerLearner:
@@ -22,8 +24,13 @@ class TransformerLearner:
     def __init__(self, model: nn.Module, settings: SimpleNamespace):
         self.model = model.to(settings.device)
         self.settings = settings
-        self.optimizer = build_optimizer(list(model.parameters()), settings)
-        self.swaps = {f"swap_{part}": model.parts[part] for part in _SAVED_PARTS}
+        self._trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.swaps = {f"swap_{part}": model.parts[part] for part in SWAPPED_PARTS}
+
+    @cached_property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """The optimiser, over what is trained from the start; an evaluation does without."""
+        return build_optimizer(self._trainable, self.settings)
 
     def learn(self, batch: torch.Tensor, identities: np.ndarray) -> torch.Tensor:
         """Make one optimiser step on ``batch`` (B, L) and return its loss (nats a bit) before it."""
@@ -105,8 +112,22 @@ class TransformerLearner:
                 "pre_switch": pre_switch and modules_state_dict(pre_switch, self.model.parts[part]),
                 "post_switch": modules_state_dict(final, self.model.parts[part]),
             }
-            for part in _SAVED_PARTS
+            for part in SWAPPED_PARTS
         }
+
+
+def initialise(model: nn.Module, generator: torch.Generator) -> None:
+    """Draw all weights of linear layers and embeddings from N(0, 0.02); biases are 0."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.normal_(module.weight, mean=0.0, std=WEIGHT_STD, generator=generator)
+        if isinstance(module, nn.Linear) and module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def split_heads(x: torch.Tensor, num_heads: int) -> tuple[torch.Tensor, ...]:
+    """Return queries, keys and values, each (B, heads, T, features a head), of ``x`` (B, T, 3C)."""
+    return tuple(part.unflatten(-1, (num_heads, -1)).transpose(1, 2) for part in x.chunk(3, dim=-1))
 
 
 def causal_attention_weights(q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
