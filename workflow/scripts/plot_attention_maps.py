@@ -1,23 +1,31 @@
-"""Attention as heat maps: mean over the heads and single heads, before and after the first switch."""
+"""Attention as heat maps: mean over the heads and single heads, before and after the first switch and swapped."""
 
 from memorization.cache import read_table, write_figure
-from memorization.figure_style import WEIGHTS_LABELS, condition_columns, new_figure
+from memorization.figure_style import WEIGHTS_LABELS, by_model, condition_columns, new_figure
 from memorization.progress import start_log
 
 SINGLE_HEADS = 3
+MOMENTS = ("pre_switch_1", "final", "swap_attention")
 start_log(snakemake.log[0])
 table = read_table(snakemake.input.attention_maps)
-# One condition: the first.
-columns = condition_columns(table, "weights")
-if columns:
-    table = table[(table[columns] == table[columns].iloc[0]).all(axis=1)]
+# The first layer, in the first condition of each model.
 table = table[table["layer"] == 0]
-moments = [weights for weights in ("pre_switch_1", "final") if weights in set(table["weights"])]
+columns = condition_columns(table, "weights")
+rows = []
+for model, of_model in by_model(table):
+    if columns:
+        first = of_model[columns].iloc[0]
+        same = (of_model[columns] == first) | (of_model[columns].isna() & first.isna())
+        of_model = of_model[same.all(axis=1)]
+    rows += [(model, weights, of_model) for weights in MOMENTS if weights in set(of_model["weights"])]
 heads = sorted(table["head"].unique())[: 1 + SINGLE_HEADS]
-figure, axes = new_figure(rows=len(moments), columns=len(heads), width=2, height=1.9)
-for weights, row in zip(moments, axes, strict=True):
+figure, axes = new_figure(len(rows), len(heads), width=2, height=1.9, sharex=False, sharey=False)
+for (model, weights, of_model), row in zip(rows, axes, strict=True):
     for head, ax in zip(heads, row, strict=True):
-        cells = table[(table["weights"] == weights) & (table["head"] == head)]
+        cells = of_model[(of_model["weights"] == weights) & (of_model["head"] == head)]
+        if cells.empty:
+            ax.set_visible(False)
+            continue
         # Over the bits that ask and are asked, all pairs alike.
         values = cells.pivot_table(
             index="predicted_position", columns="key_position", values="attention_mean", aggfunc="mean"
@@ -26,11 +34,12 @@ for weights, row in zip(moments, axes, strict=True):
         image = ax.imshow(
             values, extent=extent, cmap="viridis", vmin=0, vmax=1, aspect="auto", interpolation="nearest"
         )
-        if weights == moments[0]:
-            ax.set_title("mean over heads" if head < 0 else f"head {head}")
-        if weights == moments[-1]:
-            ax.set_xlabel("position attended to")
-    row[0].set_ylabel(f"{WEIGHTS_LABELS[weights]}\npredicted bit")
-figure.colorbar(image, ax=axes, label="attention", shrink=0.8)
+    name = WEIGHTS_LABELS[weights].replace(", ", ",\n")
+    row[0].set_ylabel("\n".join(filter(None, [model, name, "predicted bit"])))
+for head, ax in zip(heads, axes[0], strict=True):
+    ax.set_title("mean over heads" if head < 0 else f"head {head}")
+for ax in axes[-1]:
+    ax.set_xlabel("position attended to")
+figure.colorbar(image, ax=axes, label="attention", shrink=0.5)
 for path in snakemake.output:
     write_figure(figure, path)

@@ -11,6 +11,8 @@ PANELS = {
 }
 start_log(snakemake.log[0])
 table = read_table(snakemake.input.diagnostics)
+# Models that have none of these, beside the DAM, are left out.
+table = table.dropna(subset=[f"{metric}_mean" for metric in PANELS], how="all")
 figure, axes = new_figure(rows=len(PANELS), columns=1, width=5.8, height=1.7, sharey=False)
 for (metric, label), ax in zip(PANELS.items(), axes[:, 0], strict=True):
     draw_switches(ax, table)

@@ -1,16 +1,20 @@
 """Tidy tables of a group: means over the sequences of each run, then mean and interval over seeds."""
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
+from .fits import FORMS, Fit, fit_forgetting
 from .theory import queue_occupancy
 
 METRICS = ["loss", "accuracy"]
 NUM_SEQUENCES = "num_sequences"
 CONFIDENCE = 0.95
+HELD_OUT = -1
+THRESHOLDS = (0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 
 # Each takes a table of a run and the run's resolved settings, and returns the run's rows of the group's
 # table: keys in the index, numbers to average over seeds in the columns.
@@ -22,8 +26,9 @@ def by_epoch(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
 
 
 def by_weights(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
-    """Mean over the sequences of each set, under each kind of weights."""
-    return _mean_over_sequences(evaluation, ["weights", "sequence_set"])
+    """Mean over the sequences of each set, under each kind of weights, beside the number of parameters."""
+    table = evaluation.assign(num_parameters=args["num_parameters"])
+    return _mean_over_sequences(table, ["weights", "sequence_set", "num_parameters"])
 
 
 def by_rank(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
@@ -81,10 +86,7 @@ def forgetting(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
 
     The mean occupancy of the tested sequences stands beside (NaN for a model without a queue).
     """
-    left = (epochs["sequence_set"] + 1) * args["num_iters_per_set"]
-    since = epochs.assign(iters_since_switch=epochs["iter"] - left)
-    # A set's last test before the switch is the start of its forgetting.
-    since = _with_rank_bands(since[since["iters_since_switch"] >= 0], args)
+    since = _with_rank_bands(_since_left(epochs, args), args)
     moments = since[["iter", "sequence_set"]].drop_duplicates()
     held = {
         (moment.iter, moment.sequence_set): queue_occupancy(args, moment.iter, moment.sequence_set)
@@ -94,6 +96,104 @@ def forgetting(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
     since["occupancy"] = by_moment.transform(lambda ranks: held[ranks.name][ranks])
     keys = ["sequence_set", "iters_since_switch", *_RANK_BAND]
     return _mean_over_sequences(since, keys, [*METRICS, "occupancy"])
+
+
+def iterations_to_accuracy(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
+    """Return how many iterations on a set it took until the mean over its tested sequences was at a threshold.
+
+    For each of `THRESHOLDS` that was reached: the first epoch whose accuracy is not below it.
+    """
+    current = epochs[epochs["sequence_set"] == epochs["current_set"]]
+    accuracy = current.groupby(["sequence_set", "iter"])["accuracy"].mean().reset_index()
+    accuracy["iterations"] = accuracy["iter"] - accuracy["sequence_set"] * args["num_iters_per_set"]
+    found = [
+        accuracy[accuracy["accuracy"] >= threshold].groupby("sequence_set")["iterations"].min().to_frame()
+        for threshold in THRESHOLDS
+    ]
+    return pd.concat(dict(zip(THRESHOLDS, found, strict=True)), names=["threshold"]).swaplevel()
+
+
+def forgetting_curves(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
+    """Return the recall of the earlier sets against the iterations since each was left, with the fits to it.
+
+    Recall is 2 · accuracy − 1, its mean over the tested sequences of all sets that were left; for all ranks
+    (``rank_low`` 0, ``rank_high`` K − 1) and for bands of them. Beside it stands each fitted form.
+    """
+    curves = []
+    for band, t, recall, fits in _fits_by_band(epochs, args):
+        values = {name: fit.fitted for name, fit in fits.items()}
+        missing = dict.fromkeys(FORMS.keys() - values.keys(), math.nan)
+        curves.append(pd.DataFrame({**band, "iters_since_switch": t, "recall": recall, **values, **missing}))
+    return pd.concat(curves).set_index([*_RANK_BAND, "iters_since_switch"])[["recall", *FORMS]]
+
+
+def forgetting_fits(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
+    """Return the parameters of each form fitted to `forgetting_curves`, its AIC and by how much another is less.
+
+    ``tau`` is in iterations; ``beta`` is NaN for the exponential, which has none.
+    """
+    rows = []
+    for band, _, _, fits in _fits_by_band(epochs, args):
+        best = min((fit.aic for fit in fits.values()), default=math.nan)
+        rows += [
+            {**band, "form": name, "beta": math.nan, **fit.parameters, "aic": fit.aic, "delta_aic": fit.aic - best}
+            for name, fit in fits.items()
+        ]
+    columns = [*_RANK_BAND, "form", "amplitude", "tau", "beta", "aic", "delta_aic"]
+    return pd.DataFrame(rows, columns=columns).set_index([*_RANK_BAND, "form"])
+
+
+def _fits_by_band(
+    epochs: pd.DataFrame, args: dict
+) -> Iterator[tuple[dict[str, int], np.ndarray, np.ndarray, dict[str, Fit]]]:
+    """Yield the bounds of each band of rank, all ranks first, with its curve of recall and the fits to it."""
+    earlier = _since_left(epochs, args).assign(recall=lambda table: 2 * table["accuracy"].astype(float) - 1)
+    all_ranks = earlier.assign(rank_low=0, rank_high=args["K"] - 1)
+    bands = [*all_ranks.groupby(_RANK_BAND), *_with_rank_bands(earlier, args).groupby(_RANK_BAND)]
+    for (low, high), rows in bands:
+        curve = rows.groupby("iters_since_switch")["recall"].mean()
+        t, recall = curve.index.to_numpy(), curve.to_numpy()
+        yield {"rank_low": low, "rank_high": high}, t, recall, fit_forgetting(t.astype(float), recall)
+
+
+def capacity(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
+    """Return the bits memorised of each set: Σ over sequences and predictions of (log 2 − loss) / log 2.
+
+    What is gained on held-out sequences, where anything is, is no memory and is subtracted.
+    """
+    loss = evaluation.groupby(["weights", "sequence_set"], sort=False)["loss"].mean().astype(float)
+    gained = (1 - loss / math.log(2)).unstack("sequence_set")
+    memorised = gained.drop(columns=HELD_OUT).sub(gained[HELD_OUT].clip(lower=0), axis=0)
+    bits = memorised.stack().rename("bits").to_frame() * args["K"] * args["num_predictions"]
+    bits["bits_per_parameter"] = bits["bits"] / args["num_parameters"]
+    keys = {"num_parameters": args["num_parameters"], "sequence_length": args["len_context"]}
+    # 0 for the DAM, which embeds nothing.
+    keys["embedding_dimension"] = args.get("num_heads", 0) * args.get("num_hidden_features", 0)
+    return bits.assign(**keys).set_index(list(keys), append=True)
+
+
+def attention_similarity(attention: pd.DataFrame, args: dict) -> pd.DataFrame:
+    """Return how alike the attention before the first switch and at the end is, for each layer.
+
+    The cosine of what two maps differ from uniform attention by (attention − 1 / n over the n positions
+    before bit n). ``heads`` is ``same``, the mean over heads of each with itself, or ``other``, the mean over
+    pairs of different heads, which is what nothing in common but position gives.
+    """
+    cells = ["predicted_position", "key_position", "query_bit", "key_bit"]
+    maps = attention[attention["weights"].isin(["pre_switch_1", "final"])]
+    maps = maps.assign(deviation=maps["attention"].astype(float) - 1 / maps["predicted_position"])
+    rows = []
+    for layer, of_layer in maps.groupby("layer"):
+        # Of the cells that both have: a pair of bits can be nowhere among the sequences.
+        values = of_layer.pivot(index=["weights", "head"], columns=cells, values="deviation").dropna(axis=1)
+        unit = values.div(np.linalg.norm(values, axis=1), axis=0)
+        if values.index.get_level_values("weights").nunique() == 2:
+            cosine = unit.loc["pre_switch_1"].to_numpy() @ unit.loc["final"].to_numpy().T
+            same = np.eye(len(cosine), dtype=bool)
+            rows.append({"layer": layer, "heads": "same", "similarity": cosine[same].mean()})
+            if len(cosine) > 1:
+                rows.append({"layer": layer, "heads": "other", "similarity": cosine[~same].mean()})
+    return pd.DataFrame(rows, columns=["layer", "heads", "similarity"]).set_index(["layer", "heads"])
 
 
 _REDUCTIONS: dict[str, Callable[[pd.DataFrame, dict], pd.DataFrame]] = {
@@ -106,6 +206,11 @@ _REDUCTIONS: dict[str, Callable[[pd.DataFrame, dict], pd.DataFrame]] = {
     "attention_maps": attention_maps,
     "occupancy": occupancy,
     "forgetting": forgetting,
+    "iterations_to_accuracy": iterations_to_accuracy,
+    "forgetting_curves": forgetting_curves,
+    "forgetting_fits": forgetting_fits,
+    "capacity": capacity,
+    "attention_similarity": attention_similarity,
 }
 
 
@@ -148,6 +253,16 @@ def _iteration_of_weights(args: dict) -> dict[str, int]:
 def _mean_over_sequences(table: pd.DataFrame, keys: list[str], metrics: list[str] = METRICS) -> pd.DataFrame:
     groups = table.astype(dict.fromkeys(metrics, float)).groupby(keys, sort=False, observed=True, dropna=False)
     return groups.agg(**{NUM_SEQUENCES: ("loss", "size")}, **{metric: (metric, "mean") for metric in metrics})
+
+
+def _since_left(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
+    """Return the tests of sets that were left for the next, with the iterations since then.
+
+    A set's last test before the switch, at 0, is the start of its forgetting.
+    """
+    left = (epochs["sequence_set"] + 1) * args["num_iters_per_set"]
+    since = epochs.assign(iters_since_switch=epochs["iter"] - left)
+    return since[(since["iters_since_switch"] >= 0) & (left < args["num_iters"])]
 
 
 _RANK_BAND = ["rank_low", "rank_high"]

@@ -84,7 +84,9 @@ def attention_table(learner: Learner, sequences: np.ndarray) -> pd.DataFrame:
     no sequence has at its positions is left out.
     """
     maps = learner.attention_maps(sequences)
-    layer, head, predicted, key, query_bit, key_bit = np.nonzero(np.isfinite(maps))
+    # A deep model has millions of cells: small types.
+    places = np.nonzero(np.isfinite(maps))
+    layer, head, predicted, key, query_bit, key_bit = (axis.astype(np.int16) for axis in places)
     bits = maps.shape[-1] > 1
     return pd.DataFrame(
         {
@@ -92,9 +94,9 @@ def attention_table(learner: Learner, sequences: np.ndarray) -> pd.DataFrame:
             "head": head,
             "predicted_position": predicted,
             "key_position": key,
-            "query_bit": query_bit if bits else -1,
-            "key_bit": key_bit if bits else -1,
-            "attention": maps[layer, head, predicted, key, query_bit, key_bit],
+            "query_bit": query_bit if bits else np.int16(-1),
+            "key_bit": key_bit if bits else np.int16(-1),
+            "attention": maps[places].astype(np.float32),
         }
     )
 

@@ -1,6 +1,8 @@
 """The look that all figures share: sizes, colours, chance, bands of confidence."""
 
 import math
+import textwrap
+from collections.abc import Callable
 from typing import Any
 
 import matplotlib
@@ -43,7 +45,11 @@ CONDITION_COLOURS = {
     ("freeze", "A"): BLUE,
     ("freeze", "both"): PURPLE,
     ("clear_memory_at_switch", True): ORANGE,
+    ("reset_model_at_switch", True): SKY,
+    ("reset_optimizer_at_switch", False): BLACK,
+    ("reset_optimizer_at_switch", True): ORANGE,
     ("model", "one_layer_attention"): BLACK,
+    ("model", "gpt"): BLUE,
     ("model", "dam"): ORANGE,
 }
 WEIGHTS_COLOURS = {
@@ -53,6 +59,14 @@ WEIGHTS_COLOURS = {
     "swap_attention": BLUE,
     "swap_memory": RED,
     "swap_A": BLUE,
+}
+WEIGHTS_MARKERS = {
+    "pre_switch_1": "o",
+    "final": "s",
+    "swap_mlp": "^",
+    "swap_attention": "v",
+    "swap_memory": "^",
+    "swap_A": "v",
 }
 SPARE_COLOURS = [BLACK, BLUE, RED, GREEN, ORANGE, PURPLE, SKY, YELLOW]
 
@@ -70,6 +84,12 @@ SETTING_LABELS = {
     "num_hidden_features": "features a head",
     "num_mlp_layers": "MLP layers",
     "clear_memory_at_switch": "memory cleared at the switch",
+    "reset_model_at_switch": "from scratch",
+    "reset_optimizer_at_switch": "optimiser reset",
+    "attention_init": "initial attention",
+    "attention_trainable": "attention trained",
+    "num_layers": "layers",
+    "num_parameters": "parameters",
     "eta": "η",
 }
 
@@ -78,17 +98,101 @@ MIN_WIDTH = 3.4
 MODEL_LABELS = {"one_layer_attention": "one-layer attention", "gpt": "GPT", "dam": "DAM"}
 
 CHANCE = {"accuracy": 0.5, "loss": math.log(2), "recall": 0.0}
+FORM_LABELS = {
+    "exponential": "exponential",
+    "power_law": "power law",
+    "stretched_exponential": "stretched exponential",
+}
 AXIS_LABELS = {"accuracy": "accuracy", "loss": "loss (nats a bit)"}
 
 
 def new_figure(
-    rows: int, columns: int, width: float, height: float, sharey: str | bool = "row"
+    rows: int,
+    columns: int,
+    width: float,
+    height: float,
+    sharex: str | bool = True,
+    sharey: str | bool = "row",
 ) -> tuple[Figure, Any]:
     """Return a figure of ``rows`` × ``columns`` panels of ``width`` × ``height`` inches, and its axes."""
     # No narrower than a legend below it.
     figure = Figure(figsize=(max(columns * width, MIN_WIDTH), rows * height))
-    axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=sharey)
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
     return figure, axes
+
+
+def ordered_colours(number: int) -> list[Any]:
+    """Return so many colours from dark to bright; the brightest fifth of the map is hard to see on white."""
+    return [matplotlib.colormaps["viridis"](0.8 * i / max(number - 1, 1)) for i in range(number)]
+
+
+def by_model(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Return the name and the rows of each model of a table; without a name where there is only one."""
+    if "model" not in table or table["model"].nunique() == 1:
+        return [("", table)]
+    return [(MODEL_LABELS[model], rows) for model, rows in table.groupby("model", sort=False)]
+
+
+def condition_panels(
+    table: pd.DataFrame, first_key: str, width: float, height: float
+) -> tuple[Figure, Any, list[tuple[Axes, str, pd.DataFrame]]]:
+    """Return a figure with a panel for each condition of a table: the figure, all axes, what to draw in which.
+
+    One model: a column a condition, accuracy above loss. Several: a row a model, a column each of its
+    conditions, accuracy alone.
+    """
+    models = by_model(table)
+    metrics = tuple(AXIS_LABELS) if len(models) == 1 else ("accuracy",)
+    found = [(model, conditions(rows, first_key)) for model, rows in models]
+    columns = max(len(of_model) for _, of_model in found)
+    figure, axes = new_figure(len(found) * len(metrics), columns, width, height, sharex="row")
+    panels = []
+    for i, (model, of_model) in enumerate(found):
+        for j, metric in enumerate(metrics):
+            row = axes[i * len(metrics) + j]
+            row[0].set_ylabel("\n".join(filter(None, [model, AXIS_LABELS[metric]])))
+            for ax in row[len(of_model) :]:
+                ax.set_visible(False)
+            for ax, (label, _, rows) in zip(row, of_model, strict=False):
+                if j == 0:
+                    ax.set_title(textwrap.fill(label, 26))
+                draw_chance(ax, metric)
+                panels.append((ax, metric, rows))
+    return figure, axes, panels
+
+
+def label_below(panels: list[tuple[Axes, str, pd.DataFrame]], label: str) -> None:
+    """Label the x axis of the lower of the panels that `condition_panels` draws of a condition."""
+    lowest = panels[-1][1]
+    for ax, metric, _ in panels:
+        if metric == lowest:
+            ax.set_xlabel(label)
+        else:
+            ax.tick_params(labelbottom=False, which="both")
+
+
+def draw_sets_before_and_after(
+    ax: Axes, metric: str, rows: pd.DataFrame, x: Callable[[pd.DataFrame], pd.Series]
+) -> None:
+    """Draw a metric of the first two sets just before the first switch and at the end, against ``x`` of rows."""
+    for (weights, sequence_set), line in rows.groupby(["weights", "sequence_set"], sort=False):
+        draw_points(
+            ax,
+            x(line),
+            line,
+            metric,
+            color=WEIGHTS_COLOURS[weights],
+            linestyle="-" if sequence_set == 0 else "--",
+            marker="o" if sequence_set == 0 else "s",
+            markersize=3,
+            label=f"{set_label(sequence_set)}, {WEIGHTS_LABELS[weights]}",
+        )
+
+
+def before_and_after(table: pd.DataFrame) -> pd.DataFrame:
+    """Return what `draw_sets_before_and_after` draws of a table."""
+    moments = table["weights"].isin(["pre_switch_1", "final"])
+    return table[moments & table["sequence_set"].isin([0, 1])]
 
 
 def condition_columns(table: pd.DataFrame, first_key: str) -> list[str]:
@@ -113,8 +217,7 @@ def conditions(table: pd.DataFrame, first_key: str) -> list[tuple[str, Any, pd.D
     for i, (values, rows) in enumerate(found):
         told = dict(zip(columns, values, strict=True))
         if ordered:
-            # The brightest fifth of the map is hard to see on white.
-            colour = matplotlib.colormaps["viridis"](0.8 * i / max(len(found) - 1, 1))
+            colour = ordered_colours(len(found))[i]
         else:
             named = [CONDITION_COLOURS[pair] for pair in reversed(told.items()) if pair in CONDITION_COLOURS]
             colour = next((c for c in [*named, *spare] if c not in used), BLACK)
@@ -136,6 +239,13 @@ def condition_label(condition: dict[str, Any], table: pd.DataFrame) -> str:
             words.append(MODEL_LABELS[value])
         else:
             words.append(f"{label}: {value:g}" if isinstance(value, float) else f"{label}: {value}")
+    if not words:
+        # Only truth values, none of them true.
+        words = [
+            f"not {SETTING_LABELS.get(name, name.replace('_', ' '))}"
+            for name, value in condition.items()
+            if not pd.isna(value) and table[name].nunique(dropna=False) > 1
+        ]
     return ", ".join(words)
 
 
@@ -147,7 +257,9 @@ def recall(rows: pd.DataFrame) -> pd.DataFrame:
 
 def draw_mean(axes: Axes, rows: pd.DataFrame, x: str, metric: str, **style: Any) -> None:
     """Draw the mean of ``metric`` over seeds against ``x``, with its 95 % confidence band."""
-    (line,) = axes.plot(rows[x], rows[f"{metric}_mean"], **style)
+    # A line through one point would not be seen.
+    marker = {"marker": "o", "markersize": 3} if len(rows) == 1 else {}
+    (line,) = axes.plot(rows[x], rows[f"{metric}_mean"], **marker | style)
     axes.fill_between(
         rows[x],
         rows[f"{metric}_low"],
@@ -184,6 +296,15 @@ def legend_below(figure: Figure, axes: Any) -> None:
             handles.setdefault(label, handle)
     width = figure.get_figwidth()
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2 if width > 5 else 1)
+
+
+def share_trunk(conditions_rows: list[pd.DataFrame]) -> bool:
+    """Tell whether several conditions are the same, epoch by epoch, until they leave the first set."""
+    first, *others = [rows[rows["current_set"] == 0] for rows in conditions_rows]
+    if not others or first["iter"].max() == conditions_rows[0]["iter"].max():
+        return False
+    columns = ["iter", "accuracy_mean", "loss_mean"]
+    return all(np.array_equal(first[columns], other[columns]) for other in others)
 
 
 def draw_switches(axes: Axes, table: pd.DataFrame) -> None:

@@ -21,7 +21,8 @@ def start_log(path: str) -> IO[str]:
 
     def log_whole_and_show_line(kind, error, traceback):
         logging.critical("the job failed", exc_info=(kind, error, traceback))
-        print(f"{kind.__name__}: {error} (more in {path})", file=sys.stderr)
+        first_line = next(iter(str(error).splitlines()), "")
+        print(f"{kind.__name__}: {first_line} (more in {path})", file=sys.stderr)
 
     sys.excepthook = log_whole_and_show_line
     return log

@@ -132,6 +132,7 @@ class RunSettings(BaseModel):
         """Return every setting, with what follows from others filled in, as a flat dict."""
         settings = self.model_dump()
         settings["len_context"] = getattr(self, self.LENGTH)
+        settings["num_predictions"] = settings["len_context"] - 1
         settings["num_iters"] = self.num_iters_per_set * (self.num_switches + 1)
         if self.sequence_sampling_distribution == "uniform":
             settings["zipf_exponent"] = 0.0
@@ -223,8 +224,12 @@ class DamSettings(RunSettings):
 
     def resolved(self) -> dict[str, Any]:
         """Return every setting, with what follows from others filled in, as a flat dict."""
+        settings = super().resolved()
+        # The first bit is predicted too.
+        settings["num_predictions"] = self.N
         # The logits that are used: n of them a head for the prediction of bit n, and B.
-        return super().resolved() | {"num_parameters": self.H * (self.N * (self.N - 1) // 2 + self.N)}
+        settings["num_parameters"] = self.H * (self.N * (self.N - 1) // 2 + self.N)
+        return settings
 
 
 SETTINGS_OF_MODEL: dict[str, type[RunSettings]] = {

@@ -13,6 +13,11 @@ SOURCES = {
     "attention_maps": "attention",
     "occupancy": "evaluation",
     "forgetting": "epochs",
+    "iterations_to_accuracy": "epochs",
+    "forgetting_curves": "epochs",
+    "forgetting_fits": "epochs",
+    "capacity": "evaluation",
+    "attention_similarity": "attention",
 }
 """Which of a run's tables each table of a group is made from: ``<run>_<source>.parquet``."""
 

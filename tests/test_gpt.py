@@ -1,0 +1,317 @@
+"""GPT against its equations, written once more in NumPy float64; its parts, frozen and swapped."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from test_one_layer_attention import reference_loss_and_accuracy
+
+from memorization.cache import read_pickle, write_pickle
+from memorization.evaluation import evaluated_weights
+from memorization.learners import build_learner
+from memorization.sequences import generate_sequence_set
+from memorization.settings import GptSettings, Stage, settings_until
+from memorization.training import Training
+
+SHAPES = [
+    {"num_layers": 1, "num_heads": 1, "num_hidden_features": 8},
+    {"num_layers": 1, "num_heads": 4, "num_hidden_features": 3},
+    {"num_layers": 3, "num_heads": 1, "num_hidden_features": 6},
+    {"num_layers": 3, "num_heads": 2},
+    {"num_layers": 3, "num_heads": 4, "num_hidden_features": 2, "len_context": 17},
+]
+PARTS = ["attention", "mlp", "embeddings"]
+
+
+def gpt_settings(**changed):
+    """The resolved settings of a run small enough for a test."""
+    small = {
+        "model": "gpt", "K": 30, "len_context": 12, "num_layers": 2, "num_heads": 2, "num_hidden_features": 4,
+        "batch_size": 16, "lr": 1e-2, "num_iters_per_set": 20, "num_iters_per_epoch": 10, "seed": 3,
+    }  # fmt: skip
+    return settings_until(Stage.EVALUATION, GptSettings(**small | changed).resolved())
+
+
+def build_model(**changed):
+    return build_learner(SimpleNamespace(**gpt_settings(**changed)), []).model
+
+
+def random_learner(**changed):
+    """A learner whose model has weights of order 1, so that attention is far from uniform."""
+    settings = SimpleNamespace(**gpt_settings(**changed))
+    learner = build_learner(settings, [])
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in learner.model.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.5)
+    state = {name: value.numpy().astype(np.float64) for name, value in learner.model.state_dict().items()}
+    return learner, state, settings
+
+
+def random_sequences(seed, number, len_context):
+    return np.random.default_rng(seed).integers(0, 2, size=(number, len_context))
+
+
+def settings_and_sets(**changed):
+    args = gpt_settings(**changed)
+    starts = list(range(0, args["num_iters"], args["num_iters_per_set"]))
+    sets = [generate_sequence_set(args["seed"], s, args["K"], args["len_context"]) for s in range(len(starts))]
+    return args, sets, starts
+
+
+def train_gpt(**changed):
+    args, sets, starts = settings_and_sets(**changed)
+    training = Training(args, sets, starts)
+    training.run(args["num_iters"])
+    return training.results()
+
+
+def part_of(name):
+    """The part that an entry of the state dict belongs to; the LayerNorms are in none."""
+    first, *rest = name.split(".")
+    if first == "h":
+        return {"attn": "attention", "mlp": "mlp", "ln_1": None, "ln_2": None}[rest[1]]
+    return {"lm_head": "mlp", "wte": "embeddings", "wpe": "embeddings", "ln_f": None}[first]
+
+
+def layer_norm(x, state, name):
+    mean = x.mean(axis=-1, keepdims=True)
+    variance = ((x - mean) ** 2).mean(axis=-1, keepdims=True)
+    return (x - mean) / np.sqrt(variance + 1e-5) * state[f"{name}.weight"] + state[f"{name}.bias"]
+
+
+def linear(x, state, name):
+    return x @ state[f"{name}.weight"].T + state[f"{name}.bias"]
+
+
+def gelu(x):
+    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+
+
+def reference_forward(state, tokens, num_layers, num_heads):
+    """Logits (B, T, 2) and attention (layers, B, heads, T, T), one sequence, head and position at a time."""
+    B, T = tokens.shape
+    C = state["wte.weight"].shape[1]
+    d = C // num_heads
+    logits, attention = np.zeros((B, T, 2)), np.zeros((num_layers, B, num_heads, T, T))
+    for b in range(B):
+        x = np.array([state["wte.weight"][tokens[b, t]] + state["wpe.weight"][t] for t in range(T)])
+        for layer in range(num_layers):
+            block = f"h.{layer}"
+            qkv = linear(layer_norm(x, state, f"{block}.ln_1"), state, f"{block}.attn.c_attn")
+            q, k, v = qkv[:, :C], qkv[:, C : 2 * C], qkv[:, 2 * C :]
+            attended = np.zeros((T, C))
+            for h in range(num_heads):
+                head = slice(h * d, (h + 1) * d)
+                for t in range(T):
+                    scores = np.array([q[t, head] @ k[j, head] / np.sqrt(d) for j in range(t + 1)])
+                    weights = np.exp(scores - scores.max())
+                    weights /= weights.sum()
+                    attention[layer, b, h, t, : t + 1] = weights
+                    attended[t, head] = sum(weights[j] * v[j, head] for j in range(t + 1))
+            x = x + linear(attended, state, f"{block}.attn.c_proj")
+            hidden = gelu(linear(layer_norm(x, state, f"{block}.ln_2"), state, f"{block}.mlp.c_fc"))
+            x = x + linear(hidden, state, f"{block}.mlp.c_proj")
+        logits[b] = layer_norm(x, state, "ln_f") @ state["lm_head.weight"].T
+    return logits, attention
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_forward_and_loss_follow_the_equations(shape):
+    learner, state, settings = random_learner(**shape)
+    sequences = random_sequences(0, 7, settings.len_context)
+    logits = learner.model(torch.from_numpy(sequences[:, :-1])).detach().numpy()
+    expected, _ = reference_forward(state, sequences[:, :-1], settings.num_layers, settings.num_heads)
+    assert np.ptp(expected) > 0.5
+    np.testing.assert_allclose(logits, expected, atol=1e-5, rtol=1e-5)
+    loss, accuracy = learner.evaluate(sequences)
+    expected_loss, expected_accuracy = reference_loss_and_accuracy(expected, sequences[:, 1:])
+    np.testing.assert_allclose(loss, expected_loss, atol=1e-5)
+    np.testing.assert_allclose(accuracy, expected_accuracy, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_attention_weights_of_every_layer_follow_the_equations(shape):
+    learner, state, settings = random_learner(**shape)
+    sequences = random_sequences(1, 5, settings.len_context)
+    weights = [w.detach().numpy() for w in learner.model.attention_weights(torch.from_numpy(sequences))]
+    _, expected = reference_forward(state, sequences, settings.num_layers, settings.num_heads)
+    assert expected[..., 1, 0].max() - expected[..., 1, 0].min() > 0.1
+    assert len(weights) == settings.num_layers
+    np.testing.assert_allclose(np.stack(weights), expected, atol=1e-5)
+
+
+def test_attention_weights_are_a_distribution_over_the_positions_so_far():
+    learner, _, settings = random_learner()
+    sequences = torch.from_numpy(random_sequences(2, 5, settings.len_context))
+    for weights in learner.model.attention_weights(sequences):
+        assert weights.shape == (5, settings.num_heads, settings.len_context, settings.len_context)
+        assert not weights.triu(1).any()
+        assert (weights >= 0).all()
+        torch.testing.assert_close(weights.sum(dim=-1), torch.ones(weights.shape[:-1]))
+
+
+def test_changing_a_bit_changes_no_prediction_before_it():
+    learner, _, settings = random_learner()
+    sequences = torch.from_numpy(random_sequences(3, 5, settings.len_context))
+    before = learner.model(sequences)
+    for j in range(settings.len_context):
+        changed = sequences.clone()
+        changed[:, j] = 1 - changed[:, j]
+        after = learner.model(changed)
+        assert torch.equal(after[:, :j], before[:, :j])
+        # Every later prediction of every sequence sees the bit.
+        assert (after[:, j:] != before[:, j:]).any(dim=-1).all()
+
+
+def test_state_dict_names_and_shapes_are_those_of_gpt_2():
+    L, C = 11, 12
+    model = build_model(num_layers=2, num_heads=3, num_hidden_features=4, len_context=L)
+    expected = {"wte.weight": (2, C), "wpe.weight": (L, C)}
+    for block in ("h.0", "h.1"):
+        expected |= {
+            f"{block}.ln_1.weight": (C,),
+            f"{block}.ln_1.bias": (C,),
+            f"{block}.attn.c_attn.weight": (3 * C, C),
+            f"{block}.attn.c_attn.bias": (3 * C,),
+            f"{block}.attn.c_proj.weight": (C, C),
+            f"{block}.attn.c_proj.bias": (C,),
+            f"{block}.ln_2.weight": (C,),
+            f"{block}.ln_2.bias": (C,),
+            f"{block}.mlp.c_fc.weight": (4 * C, C),
+            f"{block}.mlp.c_fc.bias": (4 * C,),
+            f"{block}.mlp.c_proj.weight": (C, 4 * C),
+            f"{block}.mlp.c_proj.bias": (C,),
+        }
+    expected |= {"ln_f.weight": (C,), "ln_f.bias": (C,), "lm_head.weight": (2, C)}
+    assert {name: tuple(value.shape) for name, value in model.state_dict().items()} == expected
+
+
+@pytest.mark.parametrize("num_layers", [1, 3])
+def test_initial_weights_are_normal_and_projections_smaller_by_the_root_of_their_number(num_layers):
+    model = build_model(num_layers=num_layers, num_heads=8, num_hidden_features=8)
+    for name, value in model.state_dict().items():
+        if ".ln_" in name or name.startswith("ln_f"):
+            assert torch.equal(value, torch.full_like(value, float(name.endswith("weight")))), name
+        elif name.endswith("bias"):
+            assert not value.any(), name
+        else:
+            std = 0.02 / np.sqrt(2 * num_layers) if "c_proj" in name else 0.02
+            # Five standard errors of the mean and of the standard deviation.
+            assert abs(value.mean()) < 5 * std / value.numel() ** 0.5, name
+            assert abs(value.std() - std) < 5 * std / (2 * value.numel()) ** 0.5, name
+
+
+def test_initial_weights_depend_on_the_seed_alone():
+    first, same, other = (build_model(seed=seed).state_dict() for seed in (0, 0, 1))
+    assert all(torch.equal(first[name], same[name]) for name in first)
+    weights = [name for name in first if name.endswith("weight") and "ln_" not in name]
+    assert not any(torch.equal(first[name], other[name]) for name in weights)
+
+
+def test_the_layers_start_with_different_weights():
+    state = build_model().state_dict()
+    for name in ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"):
+        assert not torch.equal(state[f"h.0.{name}.weight"], state[f"h.1.{name}.weight"])
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+@pytest.mark.parametrize("part", PARTS)
+def test_a_frozen_part_is_bitwise_unchanged_after_the_switch_and_all_else_moves(part, optimizer):
+    results = train_gpt(freeze=part, optimizer=optimizer, weight_decay=0.1, num_switches=2)
+    start, before = results["pre_switch_state_dict"]
+    end = results["model_state_dict"]
+    assert {part_of(name) for name in start} == {*PARTS, None}
+    for name in start:
+        frozen = part_of(name) == part
+        assert torch.equal(start[name], before[name]) == frozen, name
+        assert torch.equal(start[name], end[name]) == frozen, name
+
+
+def test_without_freezing_everything_moves():
+    results = train_gpt()
+    start, end = results["pre_switch_state_dict"][0], results["model_state_dict"]
+    assert not any(torch.equal(start[name], end[name]) for name in start)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_freezing_changes_nothing_before_the_switch(part):
+    frozen, free = train_gpt(freeze=part), train_gpt()
+    for name, value in free["pre_switch_state_dict"][0].items():
+        assert torch.equal(value, frozen["pre_switch_state_dict"][0][name]), name
+
+
+def test_swapped_parts_are_bitwise_those_before_the_first_switch_and_the_rest_is_final():
+    results = train_gpt(num_switches=2)
+    learner = build_learner(SimpleNamespace(**gpt_settings()), [])
+    weights = {name: state for name, state, _ in evaluated_weights(results, learner)}
+    assert list(weights) == ["pre_switch_1", "pre_switch_2", "final", "swap_mlp", "swap_attention"]
+    for part in ("mlp", "attention"):
+        swapped = weights[f"swap_{part}"]
+        assert list(swapped) == list(weights["final"])
+        for name, value in swapped.items():
+            from_before = part_of(name) == part
+            assert torch.equal(value, weights["pre_switch_1"][name]) == from_before, (part, name)
+            assert torch.equal(value, weights["final"][name]) != from_before, (part, name)
+
+
+@pytest.mark.parametrize("part", ["mlp", "attention"])
+def test_the_results_hold_each_swappable_part_before_the_switch_and_at_the_end(part):
+    results = train_gpt(num_switches=2)
+    for moment, state in (
+        ("pre_switch", results["pre_switch_state_dict"][0]),
+        ("post_switch", results["model_state_dict"]),
+    ):
+        modules = results[f"{part}_state_dict"][moment]
+        held = {
+            f"{module}.{name}": value for module, entries in modules.items() for name, value in entries.items()
+        }
+        assert set(held) == {name for name in state if part_of(name) == part}
+        assert all(torch.equal(value, state[name]) for name, value in held.items())
+
+
+BRANCHES = [
+    {},
+    {"freeze": "attention", "num_switches": 2},
+    {"freeze": "mlp", "optimizer": "adamw", "weight_decay": 0.1},
+    {"freeze": "embeddings"},
+    {"reset_optimizer_at_switch": True, "num_switches": 2},
+    {"reset_model_at_switch": True},
+]
+
+
+def written(content, path):
+    write_pickle(content, path)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("changed", BRANCHES)
+def test_a_branch_ends_with_the_bytes_of_the_same_run_trained_alone(changed, tmp_path):
+    args, sets, starts = settings_and_sets(**changed)
+    trunk = Training(settings_until(Stage.SWITCH, args), sets[:1], [0])
+    trunk.run(args["num_iters_per_set"])
+    write_pickle(trunk.checkpoint(), tmp_path / "trunk.pkl")
+    branch = Training(args, sets, starts)
+    branch.restore(read_pickle(tmp_path / "trunk.pkl"))
+    branch.run(args["num_iters"])
+    alone = Training(args, sets, starts)
+    alone.run(args["num_iters"])
+    assert written(branch.results(), tmp_path / "branch.pkl") == written(alone.results(), tmp_path / "alone.pkl")
+
+
+@pytest.mark.parametrize("changed", BRANCHES)
+def test_a_training_continued_anywhere_ends_with_the_same_bytes(changed, tmp_path):
+    args, sets, starts = settings_and_sets(**changed)
+    training = Training(args, sets, starts)
+    # In an epoch, at its end, just before and just after a switch.
+    for stop in (7, 10, 20, 21, 33):
+        training.run(stop)
+        write_pickle(training.checkpoint(), tmp_path / "checkpoint.pkl")
+        training = Training(args, sets, starts)
+        training.restore(read_pickle(tmp_path / "checkpoint.pkl"))
+        assert training.iteration == stop
+    training.run(args["num_iters"])
+    alone = Training(args, sets, starts)
+    alone.run(args["num_iters"])
+    assert written(training.results(), tmp_path / "parts.pkl") == written(alone.results(), tmp_path / "alone.pkl")

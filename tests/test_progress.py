@@ -1,0 +1,178 @@
+"""How a job says how far it is, and why it ended: on a terminal, and in its log file."""
+
+import io
+import logging
+import re
+import sys
+from contextlib import contextmanager
+
+import pytest
+
+from memorization.progress import SECONDS_BETWEEN_LINES, progress_to, start_log
+
+NAME = "gpt_freeze_none_seed_0"
+
+
+class Screen(io.StringIO):
+    """What is printed, to a terminal or not."""
+
+    def __init__(self, is_terminal):
+        super().__init__()
+        self.is_terminal = is_terminal
+
+    def isatty(self):
+        return self.is_terminal
+
+
+class Clock:
+    """The time that the progress reads, in seconds, so that no test takes any."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr("tqdm.std.time", clock)
+    return clock
+
+
+def show_progress(monkeypatch, clock, *, is_terminal, number, seconds_an_iteration):
+    """Go through ``number`` iterations: what the screen and the log have then, and the iterations."""
+    screen, log, iterations = Screen(is_terminal), io.StringIO(), []
+    monkeypatch.setattr(sys, "stderr", screen)
+    for iteration in progress_to(log, NAME)(range(number)):
+        iterations.append(iteration)
+        clock.now += seconds_an_iteration
+    return screen.getvalue(), log.getvalue(), iterations
+
+
+def test_a_terminal_shows_a_bar_with_the_name_of_the_run_and_the_log_has_none(monkeypatch, clock):
+    screen, log, _ = show_progress(monkeypatch, clock, is_terminal=True, number=4, seconds_an_iteration=20.25)
+    states = [state for state in screen.split("\r") if state.strip()]
+    assert len(states) > 1
+    assert all(state.startswith(f"{NAME}: ") for state in states)
+    assert "1/4 [00:20<01:00" in states[1]
+    assert log == ""
+
+
+def test_the_bar_leaves_the_terminal_as_it_was(monkeypatch, clock):
+    screen, _, _ = show_progress(monkeypatch, clock, is_terminal=True, number=4, seconds_an_iteration=20.25)
+    assert "\n" not in screen
+    *_, last, end = screen.split("\r")
+    assert last.strip() == "" and end == ""
+
+
+def test_without_a_terminal_the_log_has_plain_lines_with_the_time_that_is_left(monkeypatch, clock):
+    screen, log, _ = show_progress(monkeypatch, clock, is_terminal=False, number=4, seconds_an_iteration=20.25)
+    assert screen == ""
+    assert log.isascii()
+    assert log.endswith("\n")
+    # Elapsed and left: after the first iteration, of 20.25 s, three are left.
+    expected = ["0/4 [00:00<?", "1/4 [00:20<01:00", "2/4 [00:40<00:40", "3/4 [01:00<00:20", "4/4 [01:21<00:00"]
+    lines = [line for line in log.splitlines() if line]
+    shown = [re.search(r"\d/4 \[[\d:]+<[\d:?]+", line).group() for line in lines]
+    # The end may be said twice, when it is reached and when the progress closes.
+    assert list(dict.fromkeys(shown)) == expected
+
+
+def test_the_log_has_no_carriage_return(monkeypatch, clock):
+    _, log, _ = show_progress(monkeypatch, clock, is_terminal=False, number=50, seconds_an_iteration=3)
+    assert "50/50" in log
+    assert "\r" not in log
+    assert "\x1b" not in log
+
+
+def test_lines_in_the_log_are_seconds_apart_however_fast_the_iterations(monkeypatch, clock):
+    number = 4000
+    _, log, _ = show_progress(monkeypatch, clock, is_terminal=False, number=number, seconds_an_iteration=0.02)
+    lines = [line for line in log.splitlines() if line]
+    seconds = 0.02 * number
+    # One at the start and one at the end beside those between.
+    assert 2 < len(lines) <= seconds / SECONDS_BETWEEN_LINES + 2
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_the_progress_passes_every_iteration_on(is_terminal, monkeypatch, clock):
+    *_, iterations = show_progress(
+        monkeypatch, clock, is_terminal=is_terminal, number=30, seconds_an_iteration=0.5
+    )
+    assert iterations == list(range(30))
+
+
+@contextmanager
+def started_log(path):
+    """Call `start_log` as a job does, and put back afterwards what it changes for the whole process."""
+    root, hook = logging.getLogger(), sys.excepthook
+    handlers, level = root.handlers[:], root.level
+    # A job starts without handlers; with the ones of pytest the logging would be left as it is.
+    root.handlers[:] = []
+    log = start_log(path)
+    try:
+        yield log
+    finally:
+        sys.excepthook = hook
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        log.close()
+
+
+def fail_in_the_depth_of_a_job():
+    raise ValueError("lr: 7 is too high")
+
+
+def end_by_an_error():
+    """End as the interpreter does with an error that nothing catches."""
+    try:
+        fail_in_the_depth_of_a_job()
+    except ValueError:
+        sys.excepthook(*sys.exc_info())
+
+
+def test_messages_of_the_library_go_to_the_log_and_not_to_the_terminal(tmp_path, capsys):
+    path = tmp_path / "job.log"
+    with started_log(str(path)):
+        logging.getLogger("memorization.training").info("iteration %d", 10)
+    lines = path.read_text().splitlines()
+    assert len(lines) == 1
+    assert re.fullmatch(r"\d\d:\d\d:\d\d iteration 10", lines[0])
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_log_has_the_whole_traceback_of_what_ends_a_job(tmp_path):
+    path = tmp_path / "job.log"
+    with started_log(str(path)):
+        end_by_an_error()
+    text = path.read_text()
+    assert "Traceback (most recent call last):" in text
+    assert "in end_by_an_error" in text
+    assert "in fail_in_the_depth_of_a_job" in text
+    assert text.rstrip().endswith("ValueError: lr: 7 is too high")
+
+
+def test_the_terminal_gets_one_line_of_what_ends_a_job_and_where_to_read_more(tmp_path, capsys):
+    path = tmp_path / "job.log"
+    with started_log(str(path)):
+        end_by_an_error()
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == f"ValueError: lr: 7 is too high (more in {path})\n"
+
+
+def test_a_line_of_the_log_can_be_read_while_the_job_runs(tmp_path):
+    path = tmp_path / "job.log"
+    with started_log(str(path)) as log:
+        log.write("3/4\n")
+        assert path.read_text() == "3/4\n"
+
+
+def test_a_new_log_replaces_that_of_an_earlier_job(tmp_path):
+    path = tmp_path / "job.log"
+    path.write_text("of an earlier job\n")
+    with started_log(str(path)) as log:
+        log.write("of this job\n")
+    assert path.read_text() == "of this job\n"

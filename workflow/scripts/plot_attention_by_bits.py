@@ -1,0 +1,43 @@
+"""How much each head attends to each pair of bits, over what uniform attention would give."""
+
+import numpy as np
+
+from memorization.cache import read_table, write_figure
+from memorization.figure_style import WEIGHTS_LABELS, by_model, condition_columns, new_figure
+from memorization.progress import start_log
+
+MOMENTS = ("pre_switch_1", "final", "swap_attention")
+PAIRS = [(0, 0), (0, 1), (1, 0), (1, 1)]
+start_log(snakemake.log[0])
+table = read_table(snakemake.input.attention_maps)
+# Single heads of the first layer, where attention depends on the bits; the first condition of each model.
+table = table[(table["layer"] == 0) & (table["head"] >= 0) & (table["query_bit"] >= 0)]
+columns = condition_columns(table, "weights")
+rows = []
+for model, of_model in by_model(table):
+    if columns:
+        first = of_model[columns].iloc[0]
+        same = (of_model[columns] == first) | (of_model[columns].isna() & first.isna())
+        of_model = of_model[same.all(axis=1)]
+    of_model = of_model.assign(over_uniform=of_model["attention_mean"] * of_model["predicted_position"])
+    rows.append((model, of_model))
+moments = [weights for weights in MOMENTS if weights in set(table["weights"])]
+figure, axes = new_figure(len(rows), len(moments), width=2.9, height=2.1, sharex=False, sharey=False)
+for (model, of_model), row in zip(rows, axes, strict=True):
+    for weights, ax in zip(moments, row, strict=True):
+        cells = of_model[of_model["weights"] == weights]
+        # The mean over positions.
+        means = cells.groupby(["query_bit", "key_bit", "head"])["over_uniform"].mean().unstack("head")
+        image = ax.imshow(np.log2(means.loc[PAIRS]), cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")
+        ax.set_xticks(range(means.shape[1]))
+        ax.set_yticks(range(len(PAIRS)), [f"{query} asks, {key} is asked" for query, key in PAIRS])
+    row[0].set_ylabel(model)
+for weights, ax in zip(moments, axes[0], strict=True):
+    ax.set_title(WEIGHTS_LABELS[weights].replace(", ", ",\n"))
+for ax in axes[-1]:
+    ax.set_xlabel("head")
+for ax in axes[:, 1:].flat:
+    ax.tick_params(labelleft=False)
+figure.colorbar(image, ax=axes, label="attention over uniform\n(powers of 2)", shrink=0.8)
+for path in snakemake.output:
+    write_figure(figure, path)

@@ -1,0 +1,67 @@
+"""Recall of earlier sets against the iterations since each was left, with fitted laws and their AIC."""
+
+from matplotlib.lines import Line2D
+
+from memorization.cache import read_table, write_figure
+from memorization.figure_style import (
+    FORM_LABELS,
+    by_model,
+    conditions,
+    draw_points,
+    legend_below,
+    new_figure,
+)
+from memorization.progress import start_log
+
+MARKERS = dict(zip(FORM_LABELS, "os^", strict=True))
+DASHES = dict(zip(FORM_LABELS, [(0, (1, 1)), (0, (4, 2)), "-"], strict=True))
+start_log(snakemake.log[0])
+curves = read_table(snakemake.input.forgetting_curves)
+fits = read_table(snakemake.input.forgetting_fits)
+# All ranks, the most frequent tested sequence, and the rarest band: those of the smallest set of ranks, in
+# every condition the same.
+bands = curves[["rank_low", "rank_high"]].drop_duplicates().sort_values(["rank_low", "rank_high"]).to_numpy()
+all_ranks = max(bands, key=lambda band: band[1] - band[0])
+single = [band for band in bands if tuple(band) != tuple(all_ranks)]
+shown = [all_ranks, *([single[0], single[-1]] if len(single) > 1 else [])]
+models = by_model(curves)
+figure, axes = new_figure(2 * len(models), len(shown), width=2.7, height=2.1, sharex=False)
+for i, (model, of_model) in enumerate(models):
+    name = of_model["model"].iloc[0] if model else None
+    fits_of_model = fits[fits["model"] == name] if model else fits
+    for j, (low, high) in enumerate(shown):
+        ax, below = axes[2 * i, j], axes[2 * i + 1, j]
+        in_band = of_model[(of_model["rank_low"] == low) & (of_model["rank_high"] == high)]
+        for label, colour, rows in conditions(in_band, "rank_low"):
+            rows = rows[rows["iters_since_switch"] > 0]
+            style = {"color": colour, "linestyle": "", "marker": "o", "markersize": 2}
+            draw_points(ax, rows["iters_since_switch"], rows, "recall", label=label or "measured", **style)
+            for form in FORM_LABELS:
+                ax.plot(
+                    rows["iters_since_switch"],
+                    rows[f"{form}_mean"],
+                    color=colour,
+                    linewidth=1,
+                    linestyle=DASHES[form],
+                )
+        ax.axhline(0, color="0.55", linewidth=0.8, linestyle=(0, (1, 2)), zorder=0)
+        ax.set_xscale("log")
+        ax.set_ylim(-0.25, 1.05)
+        ax.set_xlabel("iterations since the set was left")
+        ranks = "all ranks" if j == 0 else f"rank {low}" if low == high else f"ranks {low} – {high}"
+        ax.set_title(ranks)
+        fits_in_band = fits_of_model[(fits_of_model["rank_low"] == low) & (fits_of_model["rank_high"] == high)]
+        for k, (_, colour, rows) in enumerate(conditions(fits_in_band, "rank_low") if len(fits_in_band) else []):
+            for x, form in enumerate(FORM_LABELS):
+                of_form = rows[rows["form"] == form]
+                style = {"color": colour, "linestyle": "", "marker": MARKERS[form], "markersize": 4, "capsize": 2}
+                draw_points(below, [x + 0.15 * k] * len(of_form), of_form, "delta_aic", **style)
+        below.set_xticks(range(len(FORM_LABELS)), [label.replace(" ", "\n") for label in FORM_LABELS.values()])
+        below.set_xlim(-0.5, len(FORM_LABELS) - 0.2)
+    axes[2 * i, 0].set_ylabel("\n".join(filter(None, [model, "recall"])))
+    axes[2 * i + 1, 0].set_ylabel("\n".join(filter(None, [model, "AIC above the best"])))
+for form, label in FORM_LABELS.items():
+    axes[0, 0].add_line(Line2D([], [], color="0.3", linewidth=1, linestyle=DASHES[form], label=f"fit: {label}"))
+legend_below(figure, axes)
+for path in snakemake.output:
+    write_figure(figure, path)

@@ -1,0 +1,24 @@
+"""Iterations on the set after the first switch until its accuracy reaches a threshold."""
+
+from memorization.cache import read_table, write_figure
+from memorization.figure_style import by_model, conditions, draw_points, new_figure
+from memorization.progress import start_log
+
+start_log(snakemake.log[0])
+table = read_table(snakemake.input.iterations_to_accuracy)
+# A mean over those seeds alone that get there would make a slow condition look fast.
+table = table[table["num_seeds"] == table["num_seeds"].max()]
+models = by_model(table[table["sequence_set"] == 1])
+figure, axes = new_figure(rows=1, columns=len(models), width=3.6, height=3.4, sharex=True, sharey=False)
+for (model, of_model), ax in zip(models, axes[0], strict=True):
+    ax.set_title(model)
+    for i, (label, colour, rows) in enumerate(conditions(of_model, "sequence_set")):
+        x = rows["threshold"] + 0.004 * (i - 2)
+        draw_points(ax, x, rows, "iterations", color=colour, marker="o", markersize=3, label=label or None)
+    ax.set_yscale("log")
+    ax.set_xlabel("accuracy reached")
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(loc="upper left", bbox_to_anchor=(0, -0.18))
+axes[0, 0].set_ylabel("iterations since the switch")
+for path in snakemake.output:
+    write_figure(figure, path)
