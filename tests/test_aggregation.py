@@ -13,7 +13,7 @@ T_1, T_2 = 12.7062, 4.3027
 
 
 def aggregate(table, runs, conditions, **settings):
-    settings = {"K": len(runs[0]), "model": "one_layer_attention"} | settings
+    settings = {"K": len(runs[0]), "model": "one_layer_attention", "num_parameters": 10} | settings
     return aggregation.aggregate(table, runs, conditions, [settings] * len(runs))
 
 

@@ -78,7 +78,7 @@ def ran_again(ran):
     write_config(ran)
 
 
-@pytest.mark.parametrize("name, runs", [("config", 100), ("smoke", 19), ("paper", 140)])
+@pytest.mark.parametrize("name, runs", [("config", 231), ("smoke", 13), ("paper", 730)])
 def test_every_configuration_of_the_repository_is_planned(name, runs, tmp_path):
     folder = copy_repository(tmp_path)
     jobs = planned(folder, "--configfile", f"config/{name}.yaml")
@@ -91,7 +91,9 @@ def test_paper_is_the_reference_scale():
     settings = config["defaults"]["one_layer_attention"]
     assert (settings["K"], settings["len_context"], settings["batch_size"]) == (100_000, 100, 256)
     assert settings["num_hidden_features"] == 8
-    assert max(config["experiments"]["heads"]["sweep"]["num_heads"]) == 20
+    assert max(config["experiments"]["swap_size"]["conditions"][0]["sweep"]["num_heads"]) == 20
+    gpt = config["defaults"]["gpt"]
+    assert (gpt["num_heads"], gpt["num_layers"], gpt["num_hidden_features"], gpt["lr"]) == (8, 12, 8, 1e-4)
     assert {experiment["seeds"] for experiment in config["experiments"].values()} == {5}
 
 

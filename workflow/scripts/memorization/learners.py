@@ -41,8 +41,9 @@ class Learner(Protocol):
     def attention_maps(self, sequences: np.ndarray) -> np.ndarray:
         """Return how much each head attends to each position, on average over ``sequences`` (K, L).
 
-        The axes are (layer, head, predicted position, key position, query bit, key bit); the last two
-        have length 1 where the attention does not depend on the bits. NaN where there is none.
+        Over a part of them where they are more than are needed. The axes are (layer, head, predicted
+        position, key position, query bit, key bit); the last two have length 1 where the attention does
+        not depend on the bits. NaN where there is none.
         """
 
     def diagnostics(self) -> dict[str, float]:

@@ -14,6 +14,8 @@ from .learners import StateDict, build_optimizer, freeze, is_part
 
 # Bounds the memory of an evaluation: sequences evaluated at once.
 _CHUNK = 1024
+# Sequences over which attention is averaged: more would change nothing that is seen.
+_MAPPED = 1000
 SWAPPED_PARTS = ("mlp", "attention")
 WEIGHT_STD = 0.02
 
@@ -71,7 +73,9 @@ class TransformerLearner:
         Predicted position n and key position i < n; the bits are those at n − 1, which asks, and at i.
         """
         total, number = 0, 0
-        for chunk in torch.from_numpy(sequences).split(_CHUNK // 8):
+        # A deep model has many maps of each sequence.
+        at_once = max(1, _CHUNK // (8 * self.settings.num_layers))
+        for chunk in torch.from_numpy(sequences[:_MAPPED]).split(at_once):
             tokens = chunk[:, :-1].to(self.settings.device)
             pairs = torch.einsum("bip,bjq->bijpq", *2 * [F.one_hot(tokens, 2).float()])  # (B, T, T, 2, 2)
             weights = torch.stack(self.model.attention_weights(tokens), dim=1)  # (B, layers, heads, T, T)

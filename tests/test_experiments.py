@@ -1,0 +1,228 @@
+"""The tables of the experiments against numbers worked out by hand or computed anew from the pickles."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import NUM_HELD_OUT, train_small_run
+
+from memorization import aggregation
+from memorization.evaluation import epoch_table, evaluate_run
+from memorization.fits import FORMS, fit_forgetting
+
+ARGS = {
+    "model": "one_layer_attention", "K": 4, "len_context": 6, "num_predictions": 5, "num_parameters": 50,
+    "num_heads": 2, "num_hidden_features": 3, "num_iters_per_set": 20, "num_iters": 60, "num_switches": 2,
+    "seed": 0,
+}  # fmt: skip
+
+
+def aggregate(table, run, **changed):
+    return aggregation.aggregate(table, [run], [{}], [ARGS | changed])
+
+
+def evaluation_of(loss_trained, loss_held_out, K=4, held_out=3):
+    """A run's evaluation of one set, with one loss for all its sequences, and one for those held out."""
+    return pd.DataFrame(
+        {
+            "weights": "final",
+            "sequence_set": [0] * K + [-1] * held_out,
+            "sequence_rank": [*range(K), *range(held_out)],
+            "num_appearances": 1,
+            "loss": np.float32([loss_trained] * K + [loss_held_out] * held_out),
+            "accuracy": np.float32(0.5),
+        }
+    )
+
+
+def test_a_model_that_is_given_the_right_answers_has_memorised_every_predicted_bit():
+    (row,) = aggregate("capacity", evaluation_of(0.0, math.log(2))).to_dict("records")
+    assert row["bits_mean"] == pytest.approx(4 * 5)
+    assert row["bits_per_parameter_mean"] == pytest.approx(20 / 50)
+    assert (row["num_parameters"], row["sequence_length"], row["embedding_dimension"]) == (50, 6, 6)
+
+
+def test_confident_mistakes_on_held_out_sequences_are_no_memory():
+    (row,) = aggregate("capacity", evaluation_of(0.0, 3.0)).to_dict("records")
+    assert row["bits_mean"] == pytest.approx(20)
+
+
+def test_what_is_gained_on_held_out_sequences_is_subtracted():
+    (row,) = aggregate("capacity", evaluation_of(0.0, math.log(2) / 2)).to_dict("records")
+    assert row["bits_mean"] == pytest.approx(10)
+
+
+def test_an_untrained_model_has_memorised_nothing_within_its_interval():
+    tables, conditions, settings = [], [], []
+    for seed in range(5):
+        results, sets = train_small_run(num_switches=0, lr=1e-12, seed=seed, K=100, len_context=20)
+        tables.append(evaluate_run(results, sets, 1000)["evaluation"])
+        conditions.append({})
+        settings.append(results["args"])
+    table = aggregation.aggregate("capacity", tables, conditions, settings)
+    (row,) = table.to_dict("records")
+    assert row["bits_low"] <= 0 <= row["bits_high"]
+    assert abs(row["bits_mean"]) < 0.01 * 100 * 19
+
+
+def test_capacity_is_recomputed_from_the_evaluation_of_a_real_run():
+    results, sets = train_small_run(sequence_sampling_distribution="uniform", num_iters_per_set=200)
+    evaluation = evaluate_run(results, sets, NUM_HELD_OUT)["evaluation"]
+    table = aggregation.aggregate("capacity", [evaluation], [{}], [results["args"]])
+    assert set(zip(table["weights"], table["sequence_set"], strict=True)) == {
+        (weights, s) for weights in ("pre_switch_1", "final", "swap_mlp", "swap_attention") for s in (0, 1)
+    }
+    for row in table.itertuples():
+        bits, held_out, number = 0.0, 0.0, 0
+        for sequence in evaluation[evaluation["weights"] == row.weights].itertuples():
+            gained = (math.log(2) - sequence.loss) / math.log(2)
+            if sequence.sequence_set == row.sequence_set:
+                bits += gained * 11
+            elif sequence.sequence_set == -1:
+                held_out, number = held_out + gained, number + 1
+        expected = bits - max(0.0, held_out / number) * 30 * 11
+        assert row.bits_mean == pytest.approx(expected, abs=1e-2)
+
+
+def epochs_of(accuracies, per_epoch=5):
+    """The tests of one set, one sequence an epoch, that is trained on for 20 iterations; then of the next."""
+    rows = [
+        {
+            "epoch": i + 1, "iter": per_epoch * (i + 1), "current_set": (per_epoch * (i + 1) - 1) // 20,
+            "sequence_set": sequence_set, "sequence_rank": 0, "loss": 0.0, "accuracy": accuracy,
+        }
+        for sequence_set, values in accuracies.items()
+        for i, accuracy in values
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_iterations_to_accuracy_are_counted_from_the_switch_to_the_first_epoch_that_reaches_it():
+    epochs = epochs_of(
+        {0: [(0, 0.5), (1, 0.62), (2, 0.6), (3, 0.8)], 1: [(4, 0.5), (5, 0.55), (6, 0.7), (7, 0.6)]}
+    )
+    table = aggregate("iterations_to_accuracy", epochs)
+    found = {(row.sequence_set, row.threshold): row.iterations_mean for row in table.itertuples()}
+    assert found == {
+        (0, 0.55): 10, (0, 0.6): 10, (0, 0.65): 20, (0, 0.7): 20, (0, 0.75): 20, (0, 0.8): 20,
+        (1, 0.55): 10, (1, 0.6): 15, (1, 0.65): 15, (1, 0.7): 15,
+    }  # fmt: skip
+
+
+def test_iterations_to_accuracy_count_the_seeds_that_got_there():
+    quick, slow = epochs_of({0: [(0, 0.7)]}), epochs_of({0: [(0, 0.5), (1, 0.7)]})
+    never = epochs_of({0: [(0, 0.5), (1, 0.58)]})
+    table = aggregation.aggregate("iterations_to_accuracy", [quick, slow, never], [{}] * 3, [ARGS] * 3)
+    row = table[table["threshold"] == 0.7].iloc[0]
+    assert (row["num_seeds"], row["iterations_mean"]) == (2, 7.5)
+    assert table[table["threshold"] == 0.55]["num_seeds"].tolist() == [3]
+
+
+def test_nothing_that_was_reached_is_an_empty_table_with_its_columns():
+    table = aggregate("iterations_to_accuracy", epochs_of({0: [(0, 0.5)]}))
+    assert table.empty
+    assert {"sequence_set", "threshold", "num_seeds", "iterations_mean"} <= set(table.columns)
+
+
+KNOWN = {
+    "exponential": {"amplitude": 0.8, "tau": 30.0},
+    "power_law": {"amplitude": 0.9, "tau": 12.0, "beta": 1.5},
+    "stretched_exponential": {"amplitude": 0.7, "tau": 25.0, "beta": 0.5},
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("noise", [0.0, 0.01])
+def test_a_fit_recovers_the_parameters_that_made_the_data_and_has_the_least_aic(name, noise):
+    t = np.arange(0.0, 300.0, 3.0)
+    recall = FORMS[name].recall(t, *KNOWN[name].values())
+    recall = recall + noise * np.random.default_rng(1).standard_normal(len(t))
+    fits = fit_forgetting(t, recall)
+    for parameter, value in KNOWN[name].items():
+        assert fits[name].parameters[parameter] == pytest.approx(value, rel=0.15 if noise else 1e-3), parameter
+    if noise:
+        assert fits[name].aic == min(fit.aic for fit in fits.values())
+
+
+def test_aic_is_that_of_its_definition():
+    t = np.arange(0.0, 40.0, 2.0)
+    recall = 0.5 * np.exp(-t / 10) + 0.05 * np.cos(t)
+    fit = fit_forgetting(t, recall)["exponential"]
+    residual = recall - fit.parameters["amplitude"] * np.exp(-t / fit.parameters["tau"])
+    assert fit.fitted == pytest.approx(recall - residual)
+    assert fit.aic == pytest.approx(20 * math.log((residual**2).mean()) + 2 * 3)
+
+
+def test_too_few_points_are_not_fitted():
+    assert fit_forgetting(np.arange(4.0), np.ones(4)) == {}
+
+
+def test_forgetting_curves_are_recomputed_from_the_logs_of_a_real_run():
+    results, _ = train_small_run(num_switches=3, num_iters_per_epoch=2, K=40)
+    args = results["args"]
+    table = aggregation.aggregate("forgetting_curves", [epoch_table(results["logs"])], [{}], [args])
+    recall = {}
+    for entry in results["logs"]:
+        metrics = entry["test_metrics"]
+        for s, rank, accuracy in zip(
+            metrics["sequence_set"], metrics["sequence_rank"], metrics["accuracy"], strict=True
+        ):
+            since = entry["iter"] - (s + 1) * 20
+            if since >= 0 and s < 3:
+                low = 2 ** int(math.log2(rank + 1)) - 1
+                for band in ((0, 39), (low, min(2 * low, 39))):
+                    recall.setdefault((*band, since), []).append(2 * float(accuracy) - 1)
+    found = {(row.rank_low, row.rank_high, row.iters_since_switch): row.recall_mean for row in table.itertuples()}
+    assert found.keys() == recall.keys()
+    for key, values in recall.items():
+        assert found[key] == pytest.approx(np.mean(values), abs=1e-6), key
+
+
+def test_forgetting_fits_name_each_form_once_a_band_and_the_best_has_no_aic_above_it():
+    results, _ = train_small_run(num_switches=3, num_iters_per_epoch=2, K=40)
+    table = aggregation.aggregate("forgetting_fits", [epoch_table(results["logs"])], [{}], [results["args"]])
+    for _, band in table.groupby(["rank_low", "rank_high"]):
+        assert sorted(band["form"]) == sorted(FORMS)
+        assert band["delta_aic_mean"].min() == 0
+    assert table.loc[table["form"] == "exponential", "beta_mean"].isna().all()
+
+
+def attention_of(weights, deviations):
+    """An attention table of 2 heads over the cells (1, 0), (2, 0) and (2, 1): 1 and 1/2 ± deviation."""
+    rows = [
+        {
+            "layer": 0, "head": head, "predicted_position": n, "key_position": i, "query_bit": -1,
+            "key_bit": -1, "attention": value, "weights": weights,
+        }
+        for head, deviation in enumerate(deviations)
+        for n, i, value in ((1, 0, 1.0), (2, 0, 0.5 + deviation), (2, 1, 0.5 - deviation))
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_attention_similarity_is_one_of_heads_that_stay_and_minus_one_of_heads_that_turn():
+    run = pd.concat([attention_of("pre_switch_1", [0.2, 0.1]), attention_of("final", [0.4, -0.3])])
+    table = aggregate("attention_similarity", run).set_index("heads")
+    # Head 0 with itself 1, head 1 with itself -1; head 0 with 1 is -1, head 1 with 0 is 1.
+    assert table.loc["same", "similarity_mean"] == pytest.approx(0)
+    assert table.loc["other", "similarity_mean"] == pytest.approx(0)
+    run = pd.concat([attention_of("pre_switch_1", [0.2, -0.1]), attention_of("final", [0.4, -0.3])])
+    table = aggregate("attention_similarity", run).set_index("heads")
+    assert table["similarity_mean"].to_dict() == pytest.approx({"same": 1, "other": -1})
+
+
+def test_frozen_attention_over_frozen_embeddings_stays_the_same():
+    results, sets = train_small_run()
+    results["model_state_dict"] = results["pre_switch_state_dict"][0]
+    attention = evaluate_run(results, sets, NUM_HELD_OUT)["attention"]
+    table = aggregation.aggregate("attention_similarity", [attention], [{}], [results["args"]])
+    assert table.set_index("heads").loc["same", "similarity_mean"] == pytest.approx(1)
+
+
+def test_accuracy_stands_beside_the_number_of_parameters():
+    results, sets = train_small_run()
+    evaluation = evaluate_run(results, sets, NUM_HELD_OUT)["evaluation"]
+    table = aggregation.aggregate("by_weights", [evaluation], [{}], [results["args"]])
+    parameters = sum(value.numel() for value in results["model_state_dict"].values())
+    assert set(table["num_parameters"]) == {parameters}
