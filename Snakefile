@@ -19,4 +19,14 @@ include: "rules/figures.smk"
 
 rule all:
     input:
-        targets(),
+        [targets_of(group) for group in configuration.figures],
+
+
+# `snakemake <experiment>` makes the tables and figures of that experiment alone.
+for group in configuration.figures:
+
+    rule:
+        name:
+            group
+        input:
+            targets_of(group),

@@ -6,7 +6,9 @@ milliseconds of a noisy machine do not.
 """
 
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -118,9 +120,60 @@ def against_a_small_memory() -> dict:
     }
 
 
+def aggregation(folder: Path, table: str, runs: int, how: str) -> tuple[float, int]:
+    """Return how long the aggregation of generated evaluations takes, in ms, and its peak memory, in MiB."""
+    job = [sys.executable, REPOSITORY / "benchmarks" / "aggregation_job.py", folder, table, str(runs), how]
+    seconds, peak = subprocess.run(job, check=True, capture_output=True, text=True).stdout.split()
+    return 1000 * float(seconds), round(float(peak))
+
+
+def aggregation_one_by_one() -> dict:
+    """Time the aggregation of runs one at a time, with the columns it needs, against all of them at once."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        aggregation(folder, "by_weights", 1, "one_by_one")
+        pairs = [[aggregation(folder, "by_rank", 20, how) for how in ("one_by_one", "at_once")] for _ in range(3)]
+        ours, baseline = (sorted(side)[1] for side in zip(*pairs, strict=True))
+    return {
+        "benchmark": "aggregation by rank",
+        "setting": f"20 runs of 840000 rows; peak {ours[1]} MiB, baseline {baseline[1]} MiB",
+        "baseline": "all columns of all runs in memory at once",
+        "ours_ms": ours[0],
+        "baseline_ms": baseline[0],
+    }
+
+
+def aggregation_at_the_reference_scale() -> dict:
+    """Time the slowest table at the reference scale against the two minutes that it may take."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        aggregation(folder, "by_weights", 1, "one_by_one")
+        found = {
+            table: aggregation(folder, table, 100, "one_by_one")
+            for table in ("by_rank", "by_appearances", "by_weights", "capacity")
+        }
+    slowest = max(found, key=lambda table: found[table][0])
+    peak = max(peak for _, peak in found.values())
+    return {
+        "benchmark": "aggregation at the reference scale",
+        "setting": f"K 100000, 100 runs of 840000 rows, {slowest} as the slowest table; peak {peak} MiB",
+        "baseline": "two minutes",
+        "ours_ms": found[slowest][0],
+        "baseline_ms": 120_000.0,
+    }
+
+
+BENCHMARKS = (
+    against_the_plain_loop,
+    against_a_small_memory,
+    aggregation_one_by_one,
+    aggregation_at_the_reference_scale,
+)
+
+
 def rows() -> Iterator[dict]:
     """Yield the result of each benchmark."""
-    for benchmark in (against_the_plain_loop, against_a_small_memory):
+    for benchmark in BENCHMARKS:
         row = benchmark()
         row["ratio"] = row["baseline_ms"] / row["ours_ms"]
         row["threads"] = THREADS

@@ -10,14 +10,15 @@ sys.path.insert(0, str(SCRIPTS))
 from memorization.code_version import code_version
 from memorization.configuration import ConfigurationError, read_configuration
 from memorization.settings import Stage, settings_until
-from memorization.tables import OF_EVERY_GROUP, SOURCES, tables_of_figure
+from memorization.tables import OF_EVERY_GROUP, SOURCES, needs_of_figure, tables_of_figure
 
 TABLES_OF_FIGURE = {
     path.stem.removeprefix("plot_"): tables_of_figure(path) for path in sorted(SCRIPTS.glob("plot_*.py"))
 }
+NEEDS_OF_FIGURE = {figure: needs_of_figure(SCRIPTS / f"plot_{figure}.py") for figure in TABLES_OF_FIGURE}
 
 try:
-    configuration = read_configuration(config, tuple(TABLES_OF_FIGURE))
+    configuration = read_configuration(config, NEEDS_OF_FIGURE)
 except ConfigurationError as error:
     # Exits without the traceback and the banner of an exception.
     raise SystemExit(str(error))
@@ -99,13 +100,10 @@ def runs_tables(wildcards):
     ]
 
 
-def targets():
-    """The tables of each group, as .parquet and .csv, and its figures, as .pdf and .png."""
-    found = []
-    for group, figures in configuration.figures.items():
-        tables = {*OF_EVERY_GROUP}.union(*(TABLES_OF_FIGURE[figure] for figure in figures))
-        found += [
-            f"{RESULTS}/{group}/{table}.{suffix}" for table in sorted(tables) for suffix in ("parquet", "csv")
-        ]
-        found += [f"{RESULTS}/{group}/{figure}.{suffix}" for figure in figures for suffix in ("pdf", "png")]
-    return found
+def targets_of(group):
+    """The tables of a group, as .parquet and .csv, and its figures, as .pdf and .png."""
+    figures = configuration.figures[group]
+    tables = {*OF_EVERY_GROUP}.union(*(TABLES_OF_FIGURE[figure] for figure in figures))
+    names = [f"{table}.{suffix}" for table in sorted(tables) for suffix in ("parquet", "csv")]
+    names += [f"{figure}.{suffix}" for figure in figures for suffix in ("pdf", "png")]
+    return [f"{RESULTS}/{group}/{name}" for name in names]

@@ -11,7 +11,7 @@ from conftest import REPOSITORY, copy_repository, snakemake
 from memorization.configuration import ConfigurationError, read_configuration
 from memorization.documentation import configuration_schema, settings_page
 
-FIGURES = ("by_epoch", "by_rank")
+FIGURES = {"by_epoch": (), "by_rank": ()}
 GOOD = """
 cache_dir: cache
 experiments:
@@ -216,6 +216,31 @@ BAD = {
         'experiments.freeze.figures: "by_epok" is not one of',
     ),
     "figures a text": (with_line("[by_epoch]", "by_epoch"), 'figures: "by_epoch" is not a list'),
+    "a list among the figures": (with_line("[by_epoch]", "[[by_epoch]]"), 'figures: ["by_epoch"] is not one of'),
+    "a figure of switches without one": (
+        dam_with("figures: [swap_by_size]"),
+        "experiments.d.figures: swap_by_size needs a switch: set num_switches to 1 or more, or leave it out",
+    ),
+    "a figure of the DAM for a transformer": (
+        with_line("[by_epoch]", "[occupancy]"),
+        "experiments.freeze.figures: occupancy needs the model dam: set model to dam",
+    ),
+    "a figure of transformers for the DAM": (
+        dam_with("figures: [attention_by_bits]"),
+        "experiments.d.figures: attention_by_bits needs a transformer: set model to",
+    ),
+    "a figure against K without a sweep of it": (
+        with_line("[by_epoch]", "[capacity]"),
+        "experiments.freeze.figures: capacity needs a sweep of K: give K several values",
+    ),
+    "a figure against a number where a text is swept": (
+        with_line("[by_epoch]", "[by_setting]"),
+        "experiments.freeze.figures: by_setting needs one swept number: sweep one setting that is a number",
+    ),
+    "experiment's name that of a rule": (
+        with_line("freeze:\n", "train:\n"),
+        'experiments: "train" is the name of a rule of the workflow; give the experiment another',
+    ),
     # The sweep.
     "sweep a list": (with_line("freeze: [none, mlp]", "- freeze"), 'sweep: ["freeze"] is not a mapping'),
     "swept value not a list": (with_line("[none, mlp]", "none"), 'sweep.freeze: "none" is not a list of one'),
@@ -224,6 +249,10 @@ BAD = {
     "swept value twice in other words": (
         with_line("freeze: [none, mlp]", "lr: [1e-3, 0.001]"),
         "experiments.freeze: one_layer_attention_lr_0.001_seed_0 is there twice; give each condition once",
+    ),
+    "an exponent swept that uniform sampling does not have": (
+        with_line("freeze: [none, mlp]", "zipf_exponent: [1, 2]\n    sequence_sampling_distribution: uniform"),
+        "zipf_exponent_0.0_seed_0 is there twice; give each condition once",
     ),
     "swept value wrong": (
         with_line("freeze: [none, mlp]", "num_mlp_layers: [2, 0]"),
@@ -297,11 +326,23 @@ BAD = {
             ("freeze: mlp", 'freeze: "mlp" is not one of none, A, both'),
             ("freeze: A", 'freeze: "A" needs a switch'),
             ("clear_memory_at_switch: true", "clear_memory_at_switch: true needs a switch"),
+            ("reset_model_at_switch: true", "reset_model_at_switch: true needs a switch"),
+            ("reset_optimizer_at_switch: true", "reset_optimizer_at_switch: true needs a switch"),
+            ("num_layers: 2", "num_layers: unknown setting"),
+            ("num_threads: 5000", "num_threads: 5000 is not an integer from 1 to 1024"),
             ("clear_memory_at_switch: 1", "clear_memory_at_switch: 1 is not true or false"),
             ("num_heads: 4", "num_heads: unknown setting"),
             ("len_context: 20", "len_context: unknown setting"),
         ]
     },
+    "a part frozen that starts anew": (
+        with_line("freeze: [none, mlp]", "freeze: [mlp]\n    reset_model_at_switch: true"),
+        'experiments.freeze.sweep.freeze: "mlp" would freeze initial weights: set reset_model_at_switch to false',
+    ),
+    "no layers for gpt": (
+        with_line("one_layer_attention", "gpt"),
+        "experiments.freeze.num_layers: missing; needs a positive integer",
+    ),
     # Values.
     "larger than anything": (
         with_line("len_context: 12", f"len_context: {10**24}"),

@@ -1,13 +1,14 @@
 """Aggregate the runs of a group over seeds: one tidy table."""
 
-from memorization.aggregation import aggregate
+from memorization.aggregation import COLUMNS, aggregate
 from memorization.cache import read_table, write_table
 from memorization.progress import start_log
 
 start_log(snakemake.log[0])
+name = snakemake.wildcards.table
 table = aggregate(
-    snakemake.wildcards.table,
-    map(read_table, snakemake.input.runs),
+    name,
+    (read_table(path, columns=COLUMNS.get(name)) for path in snakemake.input.runs),
     snakemake.params.conditions,
     snakemake.params.settings,
 )

@@ -6,6 +6,7 @@ from memorization.cache import read_table, write_figure
 from memorization.figure_style import WEIGHTS_LABELS, by_model, condition_columns, new_figure
 from memorization.progress import start_log
 
+NEEDS = ("a transformer",)
 MOMENTS = ("pre_switch_1", "final", "swap_attention")
 PAIRS = [(0, 0), (0, 1), (1, 0), (1, 1)]
 start_log(snakemake.log[0])

@@ -4,6 +4,7 @@ from memorization.cache import read_table, write_figure
 from memorization.figure_style import by_model, conditions, draw_points, legend_below, new_figure
 from memorization.progress import start_log
 
+NEEDS = ("a switch",)
 HEADS = {"same": ("o", "a head with itself"), "other": ("x", "with another head")}
 start_log(snakemake.log[0])
 table = read_table(snakemake.input.attention_similarity)

@@ -13,6 +13,7 @@ from memorization.figure_style import (
 )
 from memorization.progress import start_log
 
+NEEDS = ("one swept number",)
 start_log(snakemake.log[0])
 table = read_table(snakemake.input.by_weights)
 (setting,) = condition_columns(table, "weights")

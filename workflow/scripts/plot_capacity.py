@@ -13,6 +13,7 @@ from memorization.figure_style import (
 )
 from memorization.progress import start_log
 
+NEEDS = ("a sweep of K",)
 MARKERS = {"one_layer_attention": "o", "gpt": "s", "dam": "D"}
 # Morris et al. 2025, see the caption.
 PUBLISHED_BITS_PER_PARAMETER = 3.6
@@ -22,8 +23,6 @@ table = table[(table["weights"] == "final") & (table["sequence_set"] == table["s
 columns = condition_columns(table, "weights")
 if "model" not in table:
     table = table.assign(model="one_layer_attention" if "num_heads" in columns else "dam")
-if "K" not in columns:
-    raise SystemExit("the figure capacity is drawn against K: sweep K in this experiment")
 keys = [key for key in columns if key != "K"]
 sizes = list(table.groupby(keys, sort=False, dropna=False)) if keys else [((), table)]
 figure, axes = new_figure(rows=1, columns=3, width=3.1, height=3.1, sharex=False, sharey=False)

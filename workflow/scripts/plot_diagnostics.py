@@ -4,6 +4,7 @@ from memorization.cache import read_table, write_figure
 from memorization.figure_style import conditions, draw_mean, draw_switches, new_figure
 from memorization.progress import start_log
 
+NEEDS = ("the model dam",)
 PANELS = {
     "sharpness": "sharpness of A",
     "head_correlation": "correlation of heads",

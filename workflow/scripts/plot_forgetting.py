@@ -13,6 +13,7 @@ from memorization.figure_style import (
 )
 from memorization.progress import start_log
 
+NEEDS = ("a switch",)
 MARKERS = dict(zip(FORM_LABELS, "os^", strict=True))
 DASHES = dict(zip(FORM_LABELS, [(0, (1, 1)), (0, (4, 2)), "-"], strict=True))
 start_log(snakemake.log[0])

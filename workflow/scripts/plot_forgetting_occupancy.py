@@ -4,6 +4,10 @@ from memorization.cache import read_table, write_figure
 from memorization.figure_style import conditions, draw_points, new_figure, recall
 from memorization.progress import start_log
 
+NEEDS = (
+    "a switch",
+    "the model dam",
+)
 # So many measured points, about, until the queue has lost the old set.
 POINTS = 8
 start_log(snakemake.log[0])

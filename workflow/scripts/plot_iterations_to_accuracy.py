@@ -4,6 +4,7 @@ from memorization.cache import read_table, write_figure
 from memorization.figure_style import by_model, conditions, draw_points, new_figure
 from memorization.progress import start_log
 
+NEEDS = ("a switch",)
 start_log(snakemake.log[0])
 table = read_table(snakemake.input.iterations_to_accuracy)
 # A mean over those seeds alone that get there would make a slow condition look fast.

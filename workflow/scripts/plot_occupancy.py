@@ -4,6 +4,7 @@ from memorization.cache import read_table, write_figure
 from memorization.figure_style import band_centre, conditions, draw_points, new_figure, recall
 from memorization.progress import start_log
 
+NEEDS = ("the model dam",)
 start_log(snakemake.log[0])
 theory = read_table(snakemake.input.occupancy)
 measured = recall(read_table(snakemake.input.by_rank))

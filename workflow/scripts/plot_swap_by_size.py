@@ -14,6 +14,7 @@ from memorization.figure_style import (
 )
 from memorization.progress import start_log
 
+NEEDS = ("a switch",)
 SETS = {0: "set 0 (pre-switch)", 1: "set 1 (post-switch)"}
 start_log(snakemake.log[0])
 table = read_table(snakemake.input.by_weights)

@@ -213,6 +213,15 @@ _REDUCTIONS: dict[str, Callable[[pd.DataFrame, dict], pd.DataFrame]] = {
     "attention_similarity": attention_similarity,
 }
 
+# What a table is made from, where that is not all of a run's table: at the reference scale it has a million rows.
+COLUMNS = {
+    "by_weights": ["weights", "sequence_set", *METRICS],
+    "capacity": ["weights", "sequence_set", "loss"],
+    "by_rank": ["weights", "sequence_set", "sequence_rank", *METRICS],
+    "occupancy": ["weights", "sequence_set", "sequence_rank", *METRICS],
+    "by_appearances": ["weights", "sequence_set", "num_appearances", *METRICS],
+}
+
 
 def aggregate(
     table: str, runs: Iterable[pd.DataFrame], conditions: list[dict], settings: list[dict]

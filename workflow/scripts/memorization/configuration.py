@@ -4,7 +4,7 @@ import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from .settings import LARGEST, SETTINGS_OF_MODEL, RunSettings, allowed_values
 from .wording import did_you_mean, nearest, one_of, shown, shown_key
 
 EXPERIMENT_KEYS = ("seeds", "sweep", "conditions", "figures")
+# `snakemake <experiment>` asks for an experiment as it does for a rule.
+RULES = ("all", "generate_sequences", "train_trunk", "train", "evaluate_validation", "aggregate")
 DEFAULT_FOLDERS = {"cache_dir": "cache", "results_dir": "results"}
 # A run's name is a folder's name and the beginning of its files' names, which file systems limit to
 # 255 bytes; the difference is room for the longest ending and for a temporary file's.
@@ -22,6 +24,27 @@ MAX_RUN_NAME = 200
 MAX_SEEDS = 1000
 # More runs than any study needs; the plan itself would take minutes.
 MAX_RUNS = 2000
+
+# What a figure can need of an experiment: whether its settings and what they differ in have it, and what to do.
+NEEDS: dict[str, tuple[Callable[[list[RunSettings], list[str]], bool], str]] = {
+    "a switch": (
+        lambda settings, keys: any(one.num_switches for one in settings),
+        "set num_switches to 1 or more",
+    ),
+    "the model dam": (
+        lambda settings, keys: any(one.model == "dam" for one in settings),
+        "set model to dam, or add a condition with it",
+    ),
+    "a transformer": (
+        lambda settings, keys: any(one.model != "dam" for one in settings),
+        "set model to one_layer_attention or gpt, or add a condition with it",
+    ),
+    "a sweep of K": (lambda settings, keys: "K" in keys, "give K several values in sweep"),
+    "one swept number": (
+        lambda settings, keys: len(keys) == 1 and all(_is_number(getattr(one, keys[0], None)) for one in settings),
+        "sweep one setting that is a number",
+    ),
+}
 
 
 class ConfigurationError(ValueError):
@@ -57,10 +80,11 @@ class Configuration:
     """The names of the figures of each group."""
 
 
-def read_configuration(config: dict[str, Any], known_figures: tuple[str, ...]) -> Configuration:
+def read_configuration(config: dict[str, Any], known_figures: Mapping[str, tuple[str, ...]]) -> Configuration:
     """Check the content of a configuration file and expand its experiments to runs.
 
-    ``known_figures`` are the figures that can be drawn. Raises `ConfigurationError` with every mistake.
+    ``known_figures`` are the figures that can be drawn, with what each needs of an experiment (a key of
+    `NEEDS`). Raises `ConfigurationError` with every mistake.
     """
     mistakes = _unknown_keys(config, (*DEFAULT_FOLDERS, "defaults", "experiments"), "")
     folders = {}
@@ -97,7 +121,7 @@ def read_configuration(config: dict[str, Any], known_figures: tuple[str, ...]) -
 
 
 def _expand(
-    group: str, experiment: dict, defaults: dict, known_figures: tuple[str, ...]
+    group: str, experiment: dict, defaults: dict, known_figures: Mapping[str, tuple[str, ...]]
 ) -> tuple[list[str], list[Run]]:
     """Return the mistakes of one experiment, and its runs where there are none."""
     path = f"experiments.{group}"
@@ -123,6 +147,13 @@ def _expand(
     if mistakes:
         return mistakes, []
     keys = _condition_keys(found, experiment)
+    all_settings = [settings for settings, _ in found]
+    mistakes += [
+        f"{path}.figures: {figure} needs {need}: {NEEDS[need][1]}, or leave it out"
+        for figure in experiment.get("figures", [])
+        for need in known_figures[figure]
+        if not NEEDS[need][0](all_settings, keys)
+    ]
     runs, names = [], Counter()
     for settings, _ in found:
         resolved = settings.resolved()
@@ -246,7 +277,9 @@ def _in_name(value: Any) -> str:
     return shown(value).strip('"')
 
 
-def _mistakes_of_experiment_keys(path: str, experiment: dict, known_figures: tuple[str, ...]) -> list[str]:
+def _mistakes_of_experiment_keys(
+    path: str, experiment: dict, known_figures: Mapping[str, tuple[str, ...]]
+) -> list[str]:
     """Check what an experiment has beside settings: `seeds`, `sweep`, `conditions` and `figures`."""
     mistakes = []
     seeds = experiment.get("seeds", "missing")
@@ -274,7 +307,7 @@ def _mistakes_of_experiment_keys(path: str, experiment: dict, known_figures: tup
         mistakes += [
             f"{path}.figures: {shown(figure)} is not {one_of(known_figures)}{did_you_mean(figure, known_figures)}"
             for figure in figures
-            if figure not in known_figures
+            if figure not in tuple(known_figures)
         ]
     return mistakes
 
@@ -337,12 +370,18 @@ def _mistakes_of_defaults(defaults: Any) -> list[str]:
 def _mistake_of_name(group: Any) -> str | None:
     # Snakemake takes many repeats of one part of a path for a rule that feeds itself.
     periodic = isinstance(group, str) and re.search(r"(.+?)\1{5}", group)
+    if group in RULES or (isinstance(group, str) and group.startswith("plot_")):
+        return f"experiments: {shown(group)} is the name of a rule of the workflow; give the experiment another"
     if isinstance(group, str) and re.fullmatch(r"[a-z][a-z0-9_]{0,63}", group) and not periodic:
         return None
     return (
         f"experiments: {shown(group)} is not a name of an experiment: small letters, digits and "
         "underscores, a letter first, at most 64, nothing six times over"
     )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _unknown_keys(mapping: dict, known: tuple[str, ...], path: str) -> list[str]:

@@ -269,8 +269,8 @@ def allowed_values(schema: dict[str, Any]) -> str:
 def _allowed_numbers(schema: dict[str, Any]) -> str:
     noun = "an integer" if schema["type"] == "integer" else "a number"
     low, high = schema.get("minimum"), schema.get("maximum")
-    if schema.get("exclusiveMinimum") == 0 or (low == 1 and schema["type"] == "integer"):
-        return f"a positive {noun.split()[1]}"
     if high is not None and high != LARGEST:
         return f"{noun} from {low} to {high}"
+    if schema.get("exclusiveMinimum") == 0 or (low == 1 and schema["type"] == "integer"):
+        return f"a positive {noun.split()[1]}"
     return f"{noun} of {low} or more"

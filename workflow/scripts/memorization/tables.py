@@ -26,6 +26,14 @@ OF_EVERY_GROUP = ("by_epoch", "by_rank", "by_appearances", "by_weights")
 """The tables that a group has whatever its figures; others are made where a figure is drawn from them."""
 
 
+def needs_of_figure(script: Path) -> tuple[str, ...]:
+    """Return what the script of a figure says that it needs of an experiment: its constant ``NEEDS``."""
+    for node in ast.parse(script.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "NEEDS":
+            return ast.literal_eval(node.value)
+    return ()
+
+
 def tables_of_figure(script: Path) -> tuple[str, ...]:
     """Return the tables that the script of a figure reads: the names that it looks up in ``snakemake.input``."""
     tree = ast.parse(script.read_text(encoding="utf-8"))

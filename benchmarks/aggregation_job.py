@@ -1,0 +1,72 @@
+"""Aggregate generated evaluations of the reference scale in a process of its own: prints seconds and peak MiB.
+
+``python benchmarks/aggregation_job.py FOLDER TABLE RUNS (one_by_one | at_once)``; the folder is filled at the
+first call. A process of its own, because the peak is that of all a process ever held.
+"""
+
+import resource
+import sys
+import time
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(REPOSITORY / "workflow" / "scripts"))
+
+import numpy as np  # noqa: E402
+import pandas as pd  # noqa: E402
+
+from memorization.aggregation import COLUMNS, aggregate  # noqa: E402
+from memorization.cache import read_table, write_table  # noqa: E402
+
+K, HELD_OUT, SEEDS = 100_000, 10_000, 5
+WEIGHTS = ("pre_switch_1", "final", "swap_mlp", "swap_attention")
+ARGS = {
+    "model": "one_layer_attention",
+    "K": K,
+    "num_parameters": 30_000,
+    "len_context": 100,
+    "num_predictions": 99,
+}
+
+
+def generated_evaluation(seed: int) -> pd.DataFrame:
+    """Return a table of the shape of a run's evaluation: four kinds of weights, two sets, held-out sequences."""
+    generator = np.random.default_rng(seed)
+    parts = []
+    for weights in WEIGHTS:
+        for sequence_set, number in ((0, K), (1, K), (-1, HELD_OUT)):
+            parts.append(
+                pd.DataFrame(
+                    {
+                        "weights": weights,
+                        "sequence_set": sequence_set,
+                        "sequence_rank": np.arange(number),
+                        "num_appearances": generator.poisson(1e6 / np.arange(1, number + 1)),
+                        "loss": generator.random(number, dtype=np.float32),
+                        "accuracy": generator.random(number, dtype=np.float32),
+                    }
+                )
+            )
+    return pd.concat(parts, ignore_index=True)
+
+
+def main(folder: Path, table: str, runs: int, how: str) -> None:
+    """Aggregate ``runs`` runs, of five seeds each condition."""
+    files = [folder / f"{seed}_evaluation.parquet" for seed in range(SEEDS)]
+    for seed, path in enumerate(files):
+        if not path.exists():
+            write_table(generated_evaluation(seed), path)
+    paths = [files[run % SEEDS] for run in range(runs)]
+    conditions = [{"num_heads": run // SEEDS} for run in range(runs)]
+    start = time.perf_counter()
+    if how == "one_by_one":
+        tables = (read_table(path, columns=COLUMNS.get(table)) for path in paths)
+    else:
+        tables = [read_table(path) for path in paths]
+    aggregate(table, tables, conditions, [ARGS | {"seed": run % SEEDS} for run in range(runs)])
+    seconds = time.perf_counter() - start
+    print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4])
