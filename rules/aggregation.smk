@@ -10,6 +10,7 @@ rule aggregate:
         f"{RESULTS}/{{group}}/logs/{{table}}_table.benchmark.tsv"
     wildcard_constraints:
         table="|".join(SOURCES),
+    priority: 4
     conda:
         "../envs/tables.yaml"
     threads: 1

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ sys.path.insert(0, str(SCRIPTS))
 
 from memorization.code_version import code_version
 from memorization.configuration import ConfigurationError, read_configuration
+from memorization.folder_lock import FolderInUseError, hold_folder
 from memorization.settings import Stage, settings_until
 from memorization.tables import OF_EVERY_GROUP, SOURCES, needs_of_figure, tables_of_figure
 
@@ -22,6 +24,9 @@ try:
 except ConfigurationError as error:
     # Exits without the traceback and the banner of an exception.
     raise SystemExit(str(error))
+
+# Not a parameter of the rules: another value computes nothing again.
+config["checkpoint_seconds"] = configuration.checkpoint_seconds
 
 RUNS = {(run.group, run.name): run for run in configuration.runs}
 RESULTS = configuration.results_dir
@@ -62,6 +67,16 @@ def say_what_is_shared():
 
 if workflow.is_main_process:
     say_what_is_shared()
+
+
+# In place of Snakemake's own lock, which a killed process leaves behind (profiles/default has `nolock`).
+onstart:
+    if workflow.is_main_process:
+        try:
+            hold_folder(".snakemake/running")
+        except FolderInUseError as error:
+            print(error, file=sys.stderr)
+            os._exit(1)
 
 
 wildcard_constraints:

@@ -12,6 +12,7 @@ rule evaluate_validation:
         f"{RUN}_evaluation.log",
     benchmark:
         f"{RUN}_evaluation.benchmark.tsv"
+    priority: 3
     conda:
         "../envs/training.yaml"
     threads: lambda wildcards: settings_of(wildcards)["num_threads"]

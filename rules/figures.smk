@@ -17,6 +17,7 @@ for figure in TABLES_OF_FIGURE:
             f"{RESULTS}/{{group}}/logs/{figure}_figure.log",
         benchmark:
             f"{RESULTS}/{{group}}/logs/{figure}_figure.benchmark.tsv"
+        priority: 5
         conda:
             "../envs/tables.yaml"
         threads: 1

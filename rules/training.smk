@@ -1,3 +1,6 @@
+# Each rule has a higher priority than those before it: a run is finished before the next is begun. Snakemake
+# looks at the inputs of every job that is ready each time one ends, which with all runs open takes longer than
+# the jobs.
 rule train_trunk:
     output:
         trunk=f"{TRUNK}.pkl",
@@ -5,6 +8,7 @@ rule train_trunk:
         f"{TRUNK}.log",
     benchmark:
         f"{TRUNK}.benchmark.tsv"
+    priority: 1
     conda:
         "../envs/training.yaml"
     threads: lambda wildcards: TRUNKS[wildcards.trunk]["num_threads"]
@@ -29,6 +33,7 @@ rule train:
         f"{RUN}.log",
     benchmark:
         f"{RUN}.benchmark.tsv"
+    priority: 2
     conda:
         "../envs/training.yaml"
     threads: lambda wildcards: settings_of(wildcards)["num_threads"]

@@ -1,11 +1,9 @@
 """The files of the cache: what is in them, who can read them, and that their bytes are the same again."""
 
-import io
 import os
 import pickle
 import subprocess
 import sys
-from collections import OrderedDict
 
 import numpy as np
 import pandas as pd
@@ -14,7 +12,6 @@ import torch
 from conftest import REPOSITORY, train_small_run
 
 from memorization.cache import atomic_write, read_pickle, read_table, write_pickle, write_table
-from memorization.unpickling import UnsafePickleError
 
 ARGS = {
     "model", "K", "len_context", "vocab_size", "num_heads", "num_hidden_features",
@@ -143,137 +140,6 @@ def test_bytes_are_the_same_in_another_process_and_for_equal_objects(run_folder,
     path = tmp_path / "elsewhere.pkl"
     subprocess.run([sys.executable, "-c", again, *folders, path], check=True)
     assert path.read_bytes() == (run_folder / "small_run.pkl").read_bytes()
-
-
-@pytest.mark.parametrize("protocol", range(6))
-def test_pickles_of_older_code_are_read(protocol, tmp_path):
-    content = OrderedDict(
-        weight=torch.arange(6.0).reshape(2, 3), counts=np.arange(3), mean=np.float64(0.5), bits=[0, 1]
-    )
-    path = tmp_path / "older.pkl"
-    path.write_bytes(pickle.dumps(content, protocol=protocol))
-    read = read_pickle(path)
-    assert torch.equal(read["weight"], content["weight"])
-    assert read["counts"].tolist() == [0, 1, 2]
-    assert (read["mean"], read["bits"]) == (0.5, [0, 1])
-
-
-def test_tensors_written_on_a_gpu_are_read_on_the_cpu(tmp_path):
-    class PickledOnGpu(pickle.Pickler):
-        def reducer_override(self, obj):
-            if not isinstance(obj, torch.storage.TypedStorage):
-                return NotImplemented
-            content = io.BytesIO()
-            torch.save(obj, content, _use_new_zipfile_serialization=False)
-            # What the file of a CUDA tensor has in the place where a CPU tensor's has `cpu`.
-            bytes_on_gpu = content.getvalue().replace(b"X\x03\x00\x00\x00cpu", b"X\x06\x00\x00\x00cuda:0")
-            assert bytes_on_gpu != content.getvalue()
-            return torch.storage._load_from_bytes, (bytes_on_gpu,)
-
-    path = tmp_path / "cuda.pkl"
-    with open(path, "wb") as file:
-        PickledOnGpu(file).dump({"weight": torch.arange(4.0)})
-    assert read_pickle(path)["weight"].tolist() == [0, 1, 2, 3]
-
-
-class Hostile:
-    def __init__(self, function, *arguments):
-        self.reduction = (function, arguments)
-
-    def __reduce__(self):
-        return self.reduction
-
-
-@pytest.mark.parametrize(
-    "function, arguments",
-    [
-        (os.system, ("touch {path}",)),
-        (eval, ("open({path!r}, 'w')",)),
-        (getattr, (os, "system")),
-        (subprocess.call, (["touch", "{path}"],)),
-        (np.save, ("{path}", 1)),
-        (torch.save, (1, "{path}")),
-    ],
-)
-def test_hostile_pickles_are_refused_and_executed_in_no_part(function, arguments, tmp_path):
-    trace = tmp_path / "trace"
-    filled = [a.format(path=str(trace)) if isinstance(a, str) else a for a in arguments]
-    content = io.BytesIO()
-    pickler = pickle._Pickler(content)
-    pickler.save_reduce(function, tuple(a for a in filled if isinstance(a, str | int | list)))
-    path = tmp_path / "hostile.pkl"
-    path.write_bytes(b"\x80\x04" + content.getvalue() + b".")
-    with pytest.raises(UnsafePickleError, match=f"asks for .*{function.__name__}"):
-        read_pickle(path)
-    assert not trace.exists()
-
-
-class BuiltFrom:
-    """Is pickled as a call, and a state that is set afterwards."""
-
-    def __init__(self, function, arguments, state=None):
-        self.reduction = (function, arguments) if state is None else (function, arguments, state)
-
-    def __reduce__(self):
-        return self.reduction
-
-
-# NumPy's own functions, of which a pickle of an array consists.
-NEW_ARRAY = np.empty(0).__reduce__()[0]
-ADDRESS = b"12345678"
-OBJECTS = np.dtype("O")
-FIELD_ELSEWHERE = (3, "<", None, ("a",), {"a": (np.dtype("i4"), 10**9)}, 8, 1, 0)
-ITEM_TOO_LARGE = (3, "<", (np.dtype("i4"), (10**6,)), None, None, 8, 1, 0)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        BuiltFrom(np.ndarray, ((1,), "O", ADDRESS)),
-        BuiltFrom(NEW_ARRAY, (np.ndarray, (0,), b"b"), (1, (1,), OBJECTS, False, ADDRESS)),
-        BuiltFrom(np.dtype, ("O", False, False), (3, "|", None, None, None, -1, -1, 0)),
-        BuiltFrom(np.dtype, ("i8", False, False), FIELD_ELSEWHERE),
-        BuiltFrom(np.dtype, ("i8", False, False), ITEM_TOO_LARGE),
-        BuiltFrom(NEW_ARRAY, (np.ndarray, (0,), b"b"), (1, (10**6,), np.dtype("i8"), False, ADDRESS)),
-    ],
-    ids=["called array", "objects", "objects unflagged", "field elsewhere", "item too large", "array too large"],
-)
-def test_pickles_that_would_read_memory_are_refused(content, tmp_path):
-    path = tmp_path / "hostile.pkl"
-    path.write_bytes(pickle.dumps(content))
-    # In a process of its own: where it is not refused, the process may die.
-    read = (
-        "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from memorization.cache import read_pickle\n"
-        "try:\n"
-        "    print(read_pickle(sys.argv[2]))\n"
-        "except Exception as error:\n"
-        "    print('refused')\n"
-    )
-    command = [sys.executable, "-c", read, REPOSITORY / "workflow" / "scripts", path]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.stdout == "refused\n", done.stdout + done.stderr
-
-
-@pytest.mark.parametrize("protocol", range(6))
-@pytest.mark.parametrize(
-    "array",
-    [
-        np.empty((0, 3)),
-        np.array(3.5),
-        np.arange(6).reshape(2, 3).T,
-        np.arange(12)[::2],
-        np.array([True]),
-        np.bool_(1),
-    ],
-    ids=["empty", "of no dimension", "transposed", "with gaps", "of truth values", "a truth value"],
-)
-def test_arrays_of_every_layout_are_read(array, protocol, tmp_path):
-    path = tmp_path / "array.pkl"
-    path.write_bytes(pickle.dumps(array, protocol=protocol))
-    read = read_pickle(path)
-    assert (type(read), read.dtype, read.shape) == (type(array), array.dtype, array.shape)
-    assert np.array_equal(read, array)
 
 
 def test_a_failed_write_leaves_what_was_there_and_no_trace(tmp_path):

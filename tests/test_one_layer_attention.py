@@ -148,8 +148,10 @@ def test_initial_weights_depend_on_the_seed_alone():
 
 def test_zero_attention_weighs_all_positions_alike():
     model = build_model(attention_init="zero")
-    assert not model.c_attn.weight.any()
-    # Uniform attention over zero values is zero: ln_f passes its bias on, whatever the sequence.
+    queries_and_keys, values = model.c_attn.weight.split([16, 8])
+    assert not queries_and_keys.any()
+    assert values.all()
     sequences = torch.from_numpy(np.random.default_rng(2).integers(0, 2, size=(4, 12)))
-    logits = model(sequences)
-    assert torch.equal(logits, logits[:1, :1].expand_as(logits))
+    (weights,) = model.attention_weights(sequences)
+    expected = torch.ones(12, 12).tril() / torch.arange(1, 13)[:, None]
+    torch.testing.assert_close(weights, expected.expand_as(weights))

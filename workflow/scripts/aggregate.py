@@ -3,6 +3,7 @@
 from memorization.aggregation import COLUMNS, aggregate
 from memorization.cache import read_table, write_table
 from memorization.progress import start_log
+from memorization.provenance import write_provenance
 
 start_log(snakemake.log[0])
 name = snakemake.wildcards.table
@@ -14,3 +15,4 @@ table = aggregate(
 )
 for path in snakemake.output:
     write_table(table, path)
+write_provenance(snakemake)

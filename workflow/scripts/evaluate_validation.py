@@ -3,6 +3,7 @@
 from memorization.cache import read_pickle, write_table
 from memorization.evaluation import diagnostics_table, epoch_table, evaluate_run
 from memorization.progress import start_log
+from memorization.provenance import write_provenance
 
 start_log(snakemake.log[0])
 results = read_pickle(snakemake.input.results)
@@ -12,3 +13,4 @@ tables["epochs"] = epoch_table(results["logs"])
 tables["diagnostics"] = diagnostics_table(results["logs"])
 for name, table in tables.items():
     write_table(table, snakemake.output[name])
+write_provenance(snakemake)

@@ -2,6 +2,7 @@
 
 from memorization.cache import write_pickle
 from memorization.progress import start_log
+from memorization.provenance import write_provenance
 from memorization.sequences import generate_sequence_set
 
 start_log(snakemake.log[0])
@@ -16,3 +17,4 @@ write_pickle(
     },
     snakemake.output.sequences,
 )
+write_provenance(snakemake)

@@ -5,6 +5,7 @@ import numpy as np
 from memorization.cache import read_table, write_figure
 from memorization.figure_style import WEIGHTS_LABELS, by_model, condition_columns, new_figure
 from memorization.progress import start_log
+from memorization.provenance import write_provenance
 
 NEEDS = ("a transformer",)
 MOMENTS = ("pre_switch_1", "final", "swap_attention")
@@ -42,3 +43,4 @@ for ax in axes[:, 1:].flat:
 figure.colorbar(image, ax=axes, label="attention over uniform\n(powers of 2)", shrink=0.8)
 for path in snakemake.output:
     write_figure(figure, path)
+write_provenance(snakemake)

@@ -3,6 +3,7 @@
 from memorization.cache import read_table, write_figure
 from memorization.figure_style import WEIGHTS_LABELS, by_model, condition_columns, new_figure
 from memorization.progress import start_log
+from memorization.provenance import write_provenance
 
 SINGLE_HEADS = 3
 MOMENTS = ("pre_switch_1", "final", "swap_attention")
@@ -43,3 +44,4 @@ for ax in axes[-1]:
 figure.colorbar(image, ax=axes, label="attention", shrink=0.5)
 for path in snakemake.output:
     write_figure(figure, path)
+write_provenance(snakemake)

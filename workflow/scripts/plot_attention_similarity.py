@@ -1,8 +1,9 @@
 """How alike the attention before the switch and at the end is, for each condition."""
 
 from memorization.cache import read_table, write_figure
-from memorization.figure_style import by_model, conditions, draw_points, legend_below, new_figure
+from memorization.figure_style import by_model, conditions, legend_below, new_figure
 from memorization.progress import start_log
+from memorization.provenance import write_provenance
 
 NEEDS = ("a switch",)
 HEADS = {"same": ("o", "a head with itself"), "other": ("x", "with another head")}
@@ -13,21 +14,25 @@ panels = [
     for model, of_model in by_model(table)
     for layer, rows in of_model.groupby("layer")
 ]
-figure, axes = new_figure(rows=1, columns=len(panels), width=2.8, height=3, sharex=False)
-for (title, of_panel), ax in zip(panels, axes[0], strict=True):
+figure, axes = new_figure(rows=len(panels), columns=1, width=5.5, height=1.6, sharey=False)
+for (title, of_panel), ax in zip(panels, axes[:, 0], strict=True):
     found = conditions(of_panel, "layer")
-    for x, (_, colour, rows) in enumerate(found):
+    for y, (_, colour, rows) in enumerate(found):
         for heads, (marker, _) in HEADS.items():
             points = rows[rows["heads"] == heads]
+            mean = points["similarity_mean"]
+            interval = [mean - points["similarity_low"], points["similarity_high"] - mean]
             style = {"color": colour, "marker": marker, "markersize": 4.5, "capsize": 2, "linestyle": ""}
-            draw_points(ax, [x] * len(points), points, "similarity", **style)
-    ax.axhline(0, color="0.55", linewidth=0.8, linestyle=(0, (1, 2)), zorder=0)
+            ax.errorbar(mean, [y] * len(points), xerr=interval, elinewidth=1, **style)
+    ax.axvline(0, color="0.55", linewidth=0.8, linestyle=(0, (1, 2)), zorder=0)
     ax.set_title(title)
-    ax.set_xticks(range(len(found)), [label for label, _, _ in found], rotation=35, ha="right")
-    ax.set_xlim(-0.5, len(found) - 0.5)
+    ax.set_yticks(range(len(found)), [label for label, _, _ in found])
+    ax.set_ylim(len(found) - 0.5, -0.5)
 for marker, label in HEADS.values():
     axes[0, 0].plot([], [], color="0.3", linestyle="", marker=marker, label=label)
-axes[0, 0].set_ylabel("similarity across the switch")
+axes[-1, 0].set_xlabel("similarity of the attention across the switch")
+axes[-1, 0].set_xlim(-1.05, 1.05)
 legend_below(figure, axes)
 for path in snakemake.output:
     write_figure(figure, path)
+write_provenance(snakemake)

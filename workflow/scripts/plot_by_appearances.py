@@ -13,6 +13,7 @@ from memorization.figure_style import (
     limit_to_means,
 )
 from memorization.progress import start_log
+from memorization.provenance import write_provenance
 
 # Where zero appearances are drawn on the logarithmic axis.
 ZERO = 0.4
@@ -32,3 +33,4 @@ label_below(panels, "appearances in training")
 legend_below(figure, axes)
 for path in snakemake.output:
     write_figure(figure, path)
+write_provenance(snakemake)

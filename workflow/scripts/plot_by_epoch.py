@@ -14,6 +14,7 @@ from memorization.figure_style import (
     share_trunk,
 )
 from memorization.progress import start_log
+from memorization.provenance import write_provenance
 
 start_log(snakemake.log[0])
 table = read_table(snakemake.input.by_epoch)
@@ -56,3 +57,4 @@ handles = [
 figure.legend(handles=handles, loc="outside upper right", ncols=3)
 for path in snakemake.output:
     write_figure(figure, path)
+write_provenance(snakemake)

@@ -3,6 +3,7 @@
 from memorization.cache import read_table, write_figure
 from memorization.figure_style import AXIS_LABELS, conditions, draw_chance, draw_mean, new_figure
 from memorization.progress import start_log
+from memorization.provenance import write_provenance
 
 start_log(snakemake.log[0])
 table = read_table(snakemake.input.by_position)
@@ -20,3 +21,4 @@ if axes[0, 0].get_legend_handles_labels()[0]:
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right upper")
 for path in snakemake.output:
     write_figure(figure, path)
+write_provenance(snakemake)

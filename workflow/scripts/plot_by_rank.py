@@ -11,6 +11,7 @@ from memorization.figure_style import (
     limit_to_means,
 )
 from memorization.progress import start_log
+from memorization.provenance import write_provenance
 
 start_log(snakemake.log[0])
 table = before_and_after(read_table(snakemake.input.by_rank))
@@ -23,3 +24,4 @@ label_below(panels, "rank + 1")
 legend_below(figure, axes)
 for path in snakemake.output:
     write_figure(figure, path)
+write_provenance(snakemake)

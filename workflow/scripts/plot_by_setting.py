@@ -9,9 +9,11 @@ from memorization.figure_style import (
     condition_columns,
     draw_chance,
     draw_points,
+    log_axis,
     new_figure,
 )
 from memorization.progress import start_log
+from memorization.provenance import write_provenance
 
 NEEDS = ("one swept number",)
 start_log(snakemake.log[0])
@@ -25,9 +27,10 @@ for ax, metric in zip(axes[0], AXIS_LABELS, strict=True):
         rows = table[table["sequence_set"] == sequence_set]
         style = {"color": colour, "marker": "o", "markersize": 3.5, "capsize": 2, "label": label}
         draw_points(ax, rows[setting], rows, metric, **style)
-    ax.set_xscale("log")
+    log_axis(ax.xaxis)
     ax.set_xlabel(SETTING_LABELS.get(setting, setting.replace("_", " ")))
     ax.set_ylabel(AXIS_LABELS[metric])
 figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
 for path in snakemake.output:
     write_figure(figure, path)
+write_provenance(snakemake)

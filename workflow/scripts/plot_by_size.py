@@ -8,10 +8,12 @@ from memorization.figure_style import (
     condition_label,
     draw_chance,
     draw_points,
+    log_axis,
     new_figure,
     ordered_colours,
 )
 from memorization.progress import start_log
+from memorization.provenance import write_provenance
 
 MARKERS = "osD^vP*X"
 start_log(snakemake.log[0])
@@ -31,7 +33,7 @@ for (model, of_model), column in zip(models, axes.T, strict=True):
             style = {"color": ordered_colours(len(architectures))[i], "marker": MARKERS[i % len(MARKERS)]}
             rows = rows.sort_values("num_parameters")
             draw_points(ax, rows["num_parameters"], rows, metric, markersize=3.5, label=label or None, **style)
-        ax.set_xscale("log")
+        log_axis(ax.xaxis)
     column[-1].set_xlabel("parameters")
     if keys:
         column[-1].legend(loc="upper left", bbox_to_anchor=(0, -0.25))
@@ -39,3 +41,4 @@ for metric, ax in zip(AXIS_LABELS, axes[:, 0], strict=True):
     ax.set_ylabel(AXIS_LABELS[metric])
 for path in snakemake.output:
     write_figure(figure, path)
+write_provenance(snakemake)

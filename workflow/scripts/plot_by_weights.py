@@ -12,6 +12,7 @@ from memorization.figure_style import (
     set_label,
 )
 from memorization.progress import start_log
+from memorization.provenance import write_provenance
 
 start_log(snakemake.log[0])
 table = read_table(snakemake.input.by_weights)
@@ -39,3 +40,4 @@ label_below(panels, "")
 legend_below(figure, axes)
 for path in snakemake.output:
     write_figure(figure, path)
+write_provenance(snakemake)

@@ -8,10 +8,12 @@ from memorization.figure_style import (
     condition_columns,
     condition_label,
     draw_points,
+    log_axis,
     new_figure,
     ordered_colours,
 )
 from memorization.progress import start_log
+from memorization.provenance import write_provenance
 
 NEEDS = ("a sweep of K",)
 MARKERS = {"one_layer_attention": "o", "gpt": "s", "dam": "D"}
@@ -25,7 +27,7 @@ if "model" not in table:
     table = table.assign(model="one_layer_attention" if "num_heads" in columns else "dam")
 keys = [key for key in columns if key != "K"]
 sizes = list(table.groupby(keys, sort=False, dropna=False)) if keys else [((), table)]
-figure, axes = new_figure(rows=1, columns=3, width=3.1, height=3.1, sharex=False, sharey=False)
+figure, axes = new_figure(rows=1, columns=3, width=3.4, height=3.8, sharex=False, sharey=False)
 by_set, by_parameters, by_heads = axes[0]
 largest = []
 for i, (values, rows) in enumerate(sizes):
@@ -63,12 +65,13 @@ if "num_heads" in columns and len(transformers):
 by_set.set_xlabel("sequences in the set, K")
 by_set.set_ylabel("bits memorised")
 by_parameters.set_xlabel("parameters")
-by_parameters.set_ylabel("largest number of bits memorised")
+by_parameters.set_ylabel("bits memorised, the most over K")
 by_heads.set_xlabel("heads")
-by_heads.set_ylabel("largest number of bits memorised")
+by_heads.set_ylabel("bits memorised, the most over K")
 for ax in axes[0]:
-    ax.set_xscale("log")
+    log_axis(ax.xaxis)
     ax.set_yscale("log")
     ax.legend(loc="upper left", bbox_to_anchor=(0, -0.2))
 for path in snakemake.output:
     write_figure(figure, path)
+write_provenance(snakemake)

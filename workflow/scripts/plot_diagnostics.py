@@ -3,6 +3,7 @@
 from memorization.cache import read_table, write_figure
 from memorization.figure_style import conditions, draw_mean, draw_switches, new_figure
 from memorization.progress import start_log
+from memorization.provenance import write_provenance
 
 NEEDS = ("the model dam",)
 PANELS = {
@@ -26,3 +27,4 @@ if axes[0, 0].get_legend_handles_labels()[0]:
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right upper")
 for path in snakemake.output:
     write_figure(figure, path)
+write_provenance(snakemake)

@@ -1,5 +1,6 @@
 """Recall of earlier sets against the iterations since each was left, with fitted laws and their AIC."""
 
+import numpy as np
 from matplotlib.lines import Line2D
 
 from memorization.cache import read_table, write_figure
@@ -12,8 +13,11 @@ from memorization.figure_style import (
     new_figure,
 )
 from memorization.progress import start_log
+from memorization.provenance import write_provenance
 
 NEEDS = ("a switch",)
+# So many of the measured points are drawn.
+POINTS = 14
 MARKERS = dict(zip(FORM_LABELS, "os^", strict=True))
 DASHES = dict(zip(FORM_LABELS, [(0, (1, 1)), (0, (4, 2)), "-"], strict=True))
 start_log(snakemake.log[0])
@@ -26,7 +30,7 @@ all_ranks = max(bands, key=lambda band: band[1] - band[0])
 single = [band for band in bands if tuple(band) != tuple(all_ranks)]
 shown = [all_ranks, *([single[0], single[-1]] if len(single) > 1 else [])]
 models = by_model(curves)
-figure, axes = new_figure(2 * len(models), len(shown), width=2.7, height=2.1, sharex=False)
+figure, axes = new_figure(2 * len(models), len(shown), width=2.7, height=2.1, sharex=False, sharey=False)
 for i, (model, of_model) in enumerate(models):
     name = of_model["model"].iloc[0] if model else None
     fits_of_model = fits[fits["model"] == name] if model else fits
@@ -35,8 +39,11 @@ for i, (model, of_model) in enumerate(models):
         in_band = of_model[(of_model["rank_low"] == low) & (of_model["rank_high"] == high)]
         for label, colour, rows in conditions(in_band, "rank_low"):
             rows = rows[rows["iters_since_switch"] > 0]
-            style = {"color": colour, "linestyle": "", "marker": "o", "markersize": 2}
-            draw_points(ax, rows["iters_since_switch"], rows, "recall", label=label or "measured", **style)
+            # Points as far apart on the logarithmic axis as can be told from one another.
+            step = np.unique(np.geomspace(1, len(rows), POINTS).astype(int)) - 1 if len(rows) else []
+            points = rows.iloc[step]
+            style = {"color": colour, "linestyle": "", "marker": "o", "markersize": 3}
+            draw_points(ax, points["iters_since_switch"], points, "recall", label=label or "measured", **style)
             for form in FORM_LABELS:
                 ax.plot(
                     rows["iters_since_switch"],
@@ -52,12 +59,15 @@ for i, (model, of_model) in enumerate(models):
         ranks = "all ranks" if j == 0 else f"rank {low}" if low == high else f"ranks {low} – {high}"
         ax.set_title(ranks)
         fits_in_band = fits_of_model[(fits_of_model["rank_low"] == low) & (fits_of_model["rank_high"] == high)]
+        # An interval that is far wider is cut.
+        most = max(fits_in_band["delta_aic_mean"].max(), 10) if len(fits_in_band) else 10
         for k, (_, colour, rows) in enumerate(conditions(fits_in_band, "rank_low") if len(fits_in_band) else []):
             for x, form in enumerate(FORM_LABELS):
                 of_form = rows[rows["form"] == form]
                 style = {"color": colour, "linestyle": "", "marker": MARKERS[form], "markersize": 4, "capsize": 2}
                 draw_points(below, [x + 0.15 * k] * len(of_form), of_form, "delta_aic", **style)
         below.set_xticks(range(len(FORM_LABELS)), [label.replace(" ", "\n") for label in FORM_LABELS.values()])
+        below.set_ylim(-0.05 * most, 1.3 * most)
         below.set_xlim(-0.5, len(FORM_LABELS) - 0.2)
     axes[2 * i, 0].set_ylabel("\n".join(filter(None, [model, "recall"])))
     axes[2 * i + 1, 0].set_ylabel("\n".join(filter(None, [model, "AIC above the best"])))
@@ -66,3 +76,4 @@ for form, label in FORM_LABELS.items():
 legend_below(figure, axes)
 for path in snakemake.output:
     write_figure(figure, path)
+write_provenance(snakemake)

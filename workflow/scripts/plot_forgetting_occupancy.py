@@ -3,6 +3,7 @@
 from memorization.cache import read_table, write_figure
 from memorization.figure_style import conditions, draw_points, new_figure, recall
 from memorization.progress import start_log
+from memorization.provenance import write_provenance
 
 NEEDS = (
     "a switch",
@@ -41,3 +42,4 @@ figure.legend(
 )
 for path in snakemake.output:
     write_figure(figure, path)
+write_provenance(snakemake)

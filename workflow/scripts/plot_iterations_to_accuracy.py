@@ -3,6 +3,7 @@
 from memorization.cache import read_table, write_figure
 from memorization.figure_style import by_model, conditions, draw_points, new_figure
 from memorization.progress import start_log
+from memorization.provenance import write_provenance
 
 NEEDS = ("a switch",)
 start_log(snakemake.log[0])
@@ -16,10 +17,11 @@ for (model, of_model), ax in zip(models, axes[0], strict=True):
     for i, (label, colour, rows) in enumerate(conditions(of_model, "sequence_set")):
         x = rows["threshold"] + 0.004 * (i - 2)
         draw_points(ax, x, rows, "iterations", color=colour, marker="o", markersize=3, label=label or None)
-    ax.set_yscale("log")
+    ax.set_ylim(0, 1.15 * of_model["iterations_mean"].max() if len(of_model) else 1)
     ax.set_xlabel("accuracy reached")
     if ax.get_legend_handles_labels()[0]:
         ax.legend(loc="upper left", bbox_to_anchor=(0, -0.18))
 axes[0, 0].set_ylabel("iterations since the switch")
 for path in snakemake.output:
     write_figure(figure, path)
+write_provenance(snakemake)

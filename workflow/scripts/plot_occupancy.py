@@ -3,6 +3,7 @@
 from memorization.cache import read_table, write_figure
 from memorization.figure_style import band_centre, conditions, draw_points, new_figure, recall
 from memorization.progress import start_log
+from memorization.provenance import write_provenance
 
 NEEDS = ("the model dam",)
 start_log(snakemake.log[0])
@@ -28,3 +29,4 @@ ax.set_ylim(-0.06, 1.06)
 figure.legend(loc="outside right upper")
 for path in snakemake.output:
     write_figure(figure, path)
+write_provenance(snakemake)

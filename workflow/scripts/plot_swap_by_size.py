@@ -10,9 +10,11 @@ from memorization.figure_style import (
     draw_chance,
     draw_points,
     legend_below,
+    log_axis,
     new_figure,
 )
 from memorization.progress import start_log
+from memorization.provenance import write_provenance
 
 NEEDS = ("a switch",)
 SETS = {0: "set 0 (pre-switch)", 1: "set 1 (post-switch)"}
@@ -36,7 +38,7 @@ for i, (model, of_model) in enumerate(models):
                 style = {"color": WEIGHTS_COLOURS[weights], "marker": WEIGHTS_MARKERS[weights]}
                 label = WEIGHTS_LABELS[weights]
                 draw_points(ax, rows["num_parameters"], rows, "accuracy", markersize=4, label=label, **style)
-            ax.set_xscale("log")
+            log_axis(ax.xaxis)
 for freeze, ax in zip(frozen, axes[0], strict=True):
     ax.set_title("everything trained" if freeze == "none" else f"{freeze} frozen after the switch")
 for ax in axes[-1]:
@@ -44,3 +46,4 @@ for ax in axes[-1]:
 legend_below(figure, axes)
 for path in snakemake.output:
     write_figure(figure, path)
+write_provenance(snakemake)

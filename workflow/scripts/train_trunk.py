@@ -1,13 +1,18 @@
 """Train what several runs have in common, up to the first switch: a checkpoint that they go on from."""
 
 from memorization.cache import write_pickle
+from memorization.checkpoints import Checkpoint
 from memorization.progress import progress_to, start_log
+from memorization.provenance import write_provenance
 from memorization.sequences import generate_sequence_set
 from memorization.training import Training
 
 log = start_log(snakemake.log[0])
 settings = snakemake.params.settings
 first_set = generate_sequence_set(settings["seed"], 0, settings["K"], settings["len_context"])
-training = Training(settings, [first_set], [0])
-training.run(settings["num_iters_per_set"], progress=progress_to(log, snakemake.wildcards.trunk))
+checkpoint = Checkpoint(snakemake.output.trunk, snakemake.params.code, snakemake.config["checkpoint_seconds"])
+training = checkpoint.resume(lambda: Training(settings, [first_set], [0]))
+checkpoint.run(training, settings["num_iters_per_set"], progress_to(log, snakemake.wildcards.trunk))
 write_pickle(training.checkpoint(), snakemake.output.trunk)
+checkpoint.remove()
+write_provenance(snakemake)

@@ -3,6 +3,9 @@
 A pickle is byte for byte the same whenever the same content is written, and every write is atomic.
 """
 
+import glob
+import hashlib
+import io
 import os
 import pickle
 import sys
@@ -11,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from .unpickling import SafeUnpickler
+from .unpickling import DamagedPickleError, SafeUnpickler
 
 if TYPE_CHECKING:
     # Jobs without a table start sooner without it.
@@ -25,6 +28,9 @@ PICKLE_PROTOCOL = 5
 def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
     """Open a temporary file beside ``path`` that takes its place at the end, or leaves no trace."""
     path = Path(path)
+    # What a killed process left half-written.
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        left.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
@@ -32,6 +38,9 @@ def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        # A full disk does not say by itself which file it was too full for.
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
     folder = os.open(path.parent, os.O_RDONLY)
@@ -64,6 +73,24 @@ def write_pickle(content: Any, path: str | Path) -> None:
     """Write ``content`` (dicts, lists, numbers, arrays, tensors; nothing that contains itself)."""
     with atomic_write(path) as file:
         _DeterministicPickler(file).dump(content)
+
+
+def write_checked_pickle(content: Any, path: str | Path) -> None:
+    """Write ``content`` as `write_pickle` does, with a checksum at the end for `read_checked_pickle`."""
+    buffer = io.BytesIO()
+    _DeterministicPickler(buffer).dump(content)
+    with atomic_write(path) as file:
+        file.write(buffer.getbuffer())
+        file.write(hashlib.sha256(buffer.getbuffer()).digest())
+
+
+def read_checked_pickle(path: str | Path) -> Any:
+    """Read what `write_checked_pickle` wrote; `DamagedPickleError` where a single bit of it is another."""
+    data = Path(path).read_bytes()
+    content, checksum = data[:-32], data[-32:]
+    if hashlib.sha256(content).digest() != checksum:
+        raise DamagedPickleError("its checksum is wrong")
+    return SafeUnpickler(io.BytesIO(content)).load()
 
 
 def read_pickle(path: str | Path) -> Any:

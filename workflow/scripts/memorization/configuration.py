@@ -17,6 +17,8 @@ from .wording import did_you_mean, nearest, one_of, shown, shown_key
 EXPERIMENT_KEYS = ("seeds", "sweep", "conditions", "figures")
 # `snakemake <experiment>` asks for an experiment as it does for a rule.
 RULES = ("all", "generate_sequences", "train_trunk", "train", "evaluate_validation", "aggregate")
+# From one checkpoint of a training to the next. It changes no result, and is no setting of a run.
+CHECKPOINT_SECONDS = 300
 DEFAULT_FOLDERS = {"cache_dir": "cache", "results_dir": "results"}
 # A run's name is a folder's name and the beginning of its files' names, which file systems limit to
 # 255 bytes; the difference is room for the longest ending and for a temporary file's.
@@ -75,6 +77,7 @@ class Configuration:
 
     cache_dir: str
     results_dir: str
+    checkpoint_seconds: float
     runs: tuple[Run, ...]
     figures: dict[str, tuple[str, ...]]
     """The names of the figures of each group."""
@@ -86,7 +89,7 @@ def read_configuration(config: dict[str, Any], known_figures: Mapping[str, tuple
     ``known_figures`` are the figures that can be drawn, with what each needs of an experiment (a key of
     `NEEDS`). Raises `ConfigurationError` with every mistake.
     """
-    mistakes = _unknown_keys(config, (*DEFAULT_FOLDERS, "defaults", "experiments"), "")
+    mistakes = _unknown_keys(config, (*DEFAULT_FOLDERS, "checkpoint_seconds", "defaults", "experiments"), "")
     folders = {}
     for key, default in DEFAULT_FOLDERS.items():
         folders[key] = config.get(key, default)
@@ -95,6 +98,9 @@ def read_configuration(config: dict[str, Any], known_figures: Mapping[str, tuple
                 f"{key}: {shown(folders[key])} is not the path of a folder, without * ? {{ }} ~ $ :, "
                 "space or a final slash"
             )
+    seconds = config.get("checkpoint_seconds", CHECKPOINT_SECONDS)
+    if not _is_number(seconds) or not 0 < seconds <= LARGEST:
+        mistakes.append(f"checkpoint_seconds: {shown(seconds)} is not a positive number of seconds")
     defaults = config.get("defaults", {})
     mistakes += _mistakes_of_defaults(defaults)
     experiments = config.get("experiments")
@@ -117,7 +123,7 @@ def read_configuration(config: dict[str, Any], known_figures: Mapping[str, tuple
             figures[group] = tuple(experiment.get("figures") or ())
     if mistakes:
         raise ConfigurationError(mistakes)
-    return Configuration(**folders, runs=tuple(runs), figures=figures)
+    return Configuration(**folders, checkpoint_seconds=seconds, runs=tuple(runs), figures=figures)
 
 
 def _expand(

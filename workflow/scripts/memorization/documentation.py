@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from .configuration import DEFAULT_FOLDERS, MAX_SEEDS
+from .configuration import CHECKPOINT_SECONDS, DEFAULT_FOLDERS, MAX_SEEDS
 from .settings import SETTINGS_OF_MODEL, RunSettings, allowed_values
 
 _HEADING = """\
@@ -23,6 +23,7 @@ with which an editor completes and checks a configuration file as you type.
 ```yaml
 cache_dir: cache         # the runs: pickles and tables of each; may be an absolute path (scratch)
 results_dir: results     # the tables and figures of each experiment
+checkpoint_seconds: 300  # from one checkpoint of a training to the next; it changes no result
 defaults:                # settings that the experiments with a model share
   one_layer_attention:
     K: 200
@@ -107,6 +108,7 @@ def configuration_schema() -> dict[str, Any]:
         "required": ["experiments"],
         "properties": {
             **{key: {"type": "string", "default": value} for key, value in DEFAULT_FOLDERS.items()},
+            "checkpoint_seconds": {"type": "number", "exclusiveMinimum": 0, "default": CHECKPOINT_SECONDS},
             "defaults": {
                 "type": "object",
                 "additionalProperties": False,

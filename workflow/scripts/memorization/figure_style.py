@@ -9,7 +9,9 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 matplotlib.use("agg")
 matplotlib.rcParams |= {
@@ -92,6 +94,9 @@ SETTING_LABELS = {
     "num_parameters": "parameters",
     "eta": "η",
 }
+
+# Of a truth value that is false, where a condition has nothing else to be told by.
+FALSE_LABELS = {"reset_optimizer_at_switch": "optimiser kept", "attention_trainable": "attention not trained"}
 
 MIN_WIDTH = 3.4
 
@@ -212,7 +217,7 @@ def conditions(table: pd.DataFrame, first_key: str) -> list[tuple[str, Any, pd.D
     found = list(table.groupby(columns, sort=False, dropna=False))
     ordered = len(columns) == 1 and pd.api.types.is_numeric_dtype(table[columns[0]].infer_objects())
     ordered = ordered and table[columns[0]].dtype != bool
-    spare = iter(SPARE_COLOURS * len(found))
+    spare = SPARE_COLOURS * len(found)
     result, used = [], set()
     for i, (values, rows) in enumerate(found):
         told = dict(zip(columns, values, strict=True))
@@ -242,7 +247,7 @@ def condition_label(condition: dict[str, Any], table: pd.DataFrame) -> str:
     if not words:
         # Only truth values, none of them true.
         words = [
-            f"not {SETTING_LABELS.get(name, name.replace('_', ' '))}"
+            FALSE_LABELS.get(name, f"not {SETTING_LABELS.get(name, name.replace('_', ' '))}")
             for name, value in condition.items()
             if not pd.isna(value) and table[name].nunique(dropna=False) > 1
         ]
@@ -275,6 +280,14 @@ def draw_points(axes: Axes, x: Any, rows: pd.DataFrame, metric: str, **style: An
     mean = rows[f"{metric}_mean"]
     interval = [mean - rows[f"{metric}_low"], rows[f"{metric}_high"] - mean]
     axes.errorbar(x, mean, interval, elinewidth=1, **style)
+
+
+def log_axis(axis: Axis) -> None:
+    """Make an axis logarithmic, with plain numbers at 1, 2, 5, 10, … however few decades it has."""
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x / 1000:g}k" if x >= 1000 else f"{x:g}"))
 
 
 def limit_to_means(axes: Axes, means: pd.Series) -> None:

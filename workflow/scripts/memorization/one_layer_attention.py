@@ -57,7 +57,8 @@ class OneLayerAttention(nn.Module):
         self.lm_head = nn.Linear(C_mlp, vocab_size)
         initialise(self, generator)
         if attention_init == "zero":
-            nn.init.zeros_(self.c_attn.weight)
+            # Queries and keys alone: with values of 0 nothing would pass, and the MLP would never begin to learn.
+            nn.init.zeros_(self.c_attn.weight[: 2 * C])
         self.c_attn.requires_grad_(attention_trainable)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:

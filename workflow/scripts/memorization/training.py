@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -48,7 +48,12 @@ class Training:
         self.sequences = torch.from_numpy(self.sequence_sets[sequence_set]).to(self.settings.device)
 
     def run(self, until: int, progress: Callable[[range], Iterable[int]] = iter) -> None:
-        """Train until so many iterations are done.
+        """Train until so many iterations are done, see `iterations`."""
+        for _ in self.iterations(until, progress):
+            pass
+
+    def iterations(self, until: int, progress: Callable[[range], Iterable[int]] = iter) -> Iterator[int]:
+        """Train until so many iterations are done, and yield after each how many are.
 
         ``progress`` wraps the range of iterations, to show how far the training is. Raises
         FloatingPointError where the loss of an epoch is not a number.
@@ -64,6 +69,7 @@ class Training:
             self.iteration = iteration + 1
             if self.iteration % settings.num_iters_per_epoch == 0:
                 self._log()
+            yield self.iteration
 
     def _switch(self) -> None:
         """Save the weights and replace the current set by the next."""

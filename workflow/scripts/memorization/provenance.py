@@ -1,0 +1,70 @@
+"""Where a result comes from: a sidecar beside each file, ``<file>.provenance.json``."""
+
+import hashlib
+import json
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from .cache import atomic_write
+
+LIBRARIES = ("torch", "numpy", "pandas", "pyarrow", "scipy", "matplotlib", "snakemake")
+SUFFIX = ".provenance.json"
+
+
+def write_provenance(job: Any) -> None:
+    """Write beside each output of a job what it was made by and from.
+
+    ``job`` is the object ``snakemake`` of a script. Paths are as the workflow has them, inside its folder
+    where they are; there is neither a time nor a host name.
+    """
+    outputs = {str(path) for path in job.output}
+    record = {
+        "rule": job.rule,
+        "params": dict(job.params.items()),
+        "inputs": {path: sha256(path) for path in sorted({str(path) for path in job.input})},
+        "code": code_in_git(),
+        "libraries": {library: version(library) for library in LIBRARIES},
+        "python": platform.python_version(),
+        "processor": processor(),
+    }
+    for path in sorted(outputs):
+        text = json.dumps({"sha256": sha256(path), **record}, indent=1, ensure_ascii=False, sort_keys=True)
+        with atomic_write(f"{path}{SUFFIX}") as file:
+            file.write(text.encode() + b"\n")
+
+
+def sha256(path: str | Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def code_in_git() -> dict[str, Any]:
+    """Return the commit of the repository, and whether files that it knows were changed since."""
+    repository = Path(__file__).resolve().parents[3]
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"],
+            cwd=repository,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": "unknown", "dirty": None}
+    return {"commit": found.removesuffix("-dirty"), "dirty": found.endswith("-dirty")}
+
+
+@cache
+def processor() -> str:
+    """Return the name of the processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

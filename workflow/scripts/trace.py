@@ -1,0 +1,49 @@
+"""Print where a result comes from: ``python workflow/scripts/trace.py results/freeze/by_epoch.png``.
+
+Each file stands below what was made from it, with the rule that made it, the code, and whether it is still the
+file that was used.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from memorization.provenance import SUFFIX, sha256
+
+
+def trace(path: Path, used: str | None, depth: int, seen: set[Path]) -> None:
+    """Print a file and, the first time it is met, what it was made from.
+
+    ``used`` is the hash that the file had when it was used.
+    """
+    indent = "  " * depth
+    if not path.exists():
+        print(f"{indent}{path}: is not there any more")
+        return
+    now = sha256(path)
+    state = "" if used in (None, now) else "; CHANGED since it was used"
+    sidecar = Path(f"{path}{SUFFIX}")
+    if not sidecar.exists():
+        print(f"{indent}{path}: no provenance beside it{state}")
+        return
+    record = json.loads(sidecar.read_text(encoding="utf-8"))
+    if record["sha256"] != now:
+        state += "; CHANGED since it was made"
+    code = record["code"]
+    version = f"{code['commit'][:12]}{' and changes' if code['dirty'] else ''}"
+    again = " (see above)" if path in seen else ""
+    print(f"{indent}{path}: {record['rule']}, code {version}{state}{again}")
+    if path in seen:
+        return
+    seen.add(path)
+    if record["rule"] in ("train", "train_trunk"):
+        settings = record["params"]["settings"]
+        print(f"{indent}  settings: {', '.join(f'{key}={value}' for key, value in settings.items())}")
+    for source, its_hash in record["inputs"].items():
+        trace(Path(source), its_hash, depth + 1, seen)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("give one file: python workflow/scripts/trace.py results/freeze/by_epoch.png")
+    trace(Path(sys.argv[1]), None, 0, set())
