@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SNAKEMAKE := $(BIN)/snakemake
 
 .DEFAULT_GOAL := figures
-.PHONY: figures smoke test benchmark report docs format
+.PHONY: figures smoke test benchmark verify verify-update faults report docs format
 
 # The main job: config/config.yaml -> results/ and results/report.html.
 figures: $(VENV)/installed
@@ -28,6 +28,18 @@ report: $(VENV)/installed
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -n auto
+
+# config/smoke.yaml anew in a scratch folder, every file compared with config/verified.json.
+verify: $(VENV)/installed
+	$(BIN)/python workflow/scripts/verify.py
+
+verify-update: $(VENV)/installed
+	$(BIN)/python workflow/scripts/verify.py --update
+
+# Real jobs killed at KILLS random and chosen moments, each compared byte for byte in the end.
+KILLS := 100
+faults: $(VENV)/installed
+	KILLS=$(KILLS) $(BIN)/python -m pytest -n auto tests/faults
 
 # What the repository claims to be fast, measured side by side: results/benchmarks.csv.
 benchmark: $(VENV)/installed

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import torch
+import torch._dynamo  # torch imports it at the first step: here once for all forks
 
 from memorization.settings import SETTINGS_OF_MODEL, Stage, settings_until
 
@@ -98,8 +99,7 @@ class Run:
         status = 1
         try:
             torch.set_num_threads(1)
-            errors = os.open(self.folder / f"{rule}.stderr", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-            os.dup2(errors, 2)
+            sys.stderr = open(self._printed(rule), "a", buffering=1)  # noqa: SIM115 - until the process ends
             before()
             run_script(rule, self.job(rule))
             status = 0
@@ -120,8 +120,12 @@ class Run:
 
     def said(self, rule: str) -> list[str]:
         """Return the lines that a job has printed."""
-        path = self.folder / f"{rule}.stderr"
+        path = self._printed(rule)
         return path.read_text().splitlines() if path.exists() else []
+
+    def _printed(self, rule: str) -> Path:
+        # Not in the folder, which a test may fill or protect.
+        return self.folder.with_name(f"{self.folder.name}.{rule}.stderr")
 
     def files(self) -> dict[str, bytes]:
         """Return the results of the run: what is compared byte for byte."""
