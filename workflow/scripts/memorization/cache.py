@@ -50,6 +50,10 @@ def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
         os.close(folder)
 
 
+class DamagedTableError(ValueError):
+    """A table is not what the workflow writes."""
+
+
 class _DeterministicPickler(pickle.Pickler):
     """Pickles tensors through NumPy: pickled storages would carry memory addresses."""
 
@@ -109,10 +113,23 @@ def write_table(table: "pd.DataFrame", path: str | Path) -> None:
 
 
 def read_table(path: str | Path, columns: list[str] | None = None) -> "pd.DataFrame":
-    """Read the ``columns`` (all of them by default) of a ``.parquet`` table."""
-    import pandas as pd
+    """Read the ``columns`` (all of them by default) of a ``.parquet`` table.
 
-    return pd.read_parquet(path, columns=columns)
+    Raises `DamagedTableError`, with the command that makes it again, where it is none or lacks a column.
+    """
+    import pandas as pd
+    import pyarrow as pa
+
+    try:
+        return pd.read_parquet(path, columns=columns)
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        what = next(iter(str(error).splitlines()), type(error).__name__)
+        raise DamagedTableError(
+            f"{path} is damaged, or was made by another version ({what}); make it again: "
+            f"snakemake --cores 2 --force {path}"
+        ) from error
 
 
 def write_figure(figure: Any, path: str | Path) -> None:

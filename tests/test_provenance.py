@@ -1,0 +1,145 @@
+"""Sidecars, the trace of a figure, the comparison with a record, and tables that are damaged."""
+
+import json
+import re
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import REPOSITORY, copy_repository
+
+from memorization.cache import DamagedTableError, read_table, write_pickle, write_table
+from memorization.provenance import sha256, write_provenance
+from memorization.verification import DIFFERENT, IDENTICAL, WITHIN_TOLERANCE, compare, record
+
+SCRIPTS = REPOSITORY / "workflow" / "scripts"
+
+
+class Named(SimpleNamespace):
+    def __iter__(self):
+        return iter(vars(self).values())
+
+    def items(self):
+        return vars(self).items()
+
+
+def job(folder, rule, inputs, output, **params):
+    """What a script sees as ``snakemake``; its output is written."""
+    path = folder / output
+    path.write_text(rule)
+    return SimpleNamespace(
+        rule=rule,
+        input=Named(**{f"input_{i}": str(folder / name) for i, name in enumerate(inputs)}),
+        output=Named(output=str(path)),
+        params=Named(**params),
+    )
+
+
+def test_a_sidecar_says_what_a_result_was_made_by_and_from(tmp_path):
+    (tmp_path / "in").write_text("input")
+    write_provenance(job(tmp_path, "train", ["in"], "out.pkl", settings={"lr": 0.1}, code="abc"))
+    sidecar = json.loads((tmp_path / "out.pkl.provenance.json").read_text())
+    assert sidecar["rule"] == "train"
+    assert sidecar["params"] == {"settings": {"lr": 0.1}, "code": "abc"}
+    assert sidecar["inputs"] == {str(tmp_path / "in"): sha256(tmp_path / "in")}
+    assert sidecar["sha256"] == sha256(tmp_path / "out.pkl")
+    assert re.fullmatch("[0-9a-f]{40}|unknown", sidecar["code"]["commit"])
+    assert sidecar["libraries"]["torch"].startswith("2.13.0")
+    assert sidecar["processor"]
+
+
+def trace(path):
+    done = subprocess.run([sys.executable, SCRIPTS / "trace.py", path], capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+def test_a_figure_is_traced_to_its_runs_and_what_changed_since_is_said(tmp_path):
+    (tmp_path / "sequences.pkl").write_text("input")
+    write_provenance(job(tmp_path, "train", ["sequences.pkl"], "run.pkl", settings={"lr": 0.1}))
+    write_provenance(job(tmp_path, "aggregate", ["run.pkl"], "table.parquet"))
+    write_provenance(job(tmp_path, "plot", ["table.parquet"], "figure.png"))
+    lines = trace(tmp_path / "figure.png")
+    assert [line.split(":")[0].strip() for line in lines] == [
+        str(tmp_path / name) for name in ("figure.png", "table.parquet", "run.pkl")
+    ] + ["settings", str(tmp_path / "sequences.pkl")]
+    assert "lr=0.1" in lines[3]
+    assert not any("CHANGED" in line for line in lines)
+    (tmp_path / "run.pkl").write_text("another")
+    (line,) = [line for line in trace(tmp_path / "figure.png") if "CHANGED" in line]
+    assert "run.pkl" in line
+    assert "since it was used" in line
+
+
+def files(folder, *, noise=0.0, extra=False):
+    """A pickle, a table and a picture, the numbers of which differ by ``noise``."""
+    (folder / "cache").mkdir(parents=True)
+    numbers = np.linspace(1, 2, 50) + noise
+    logs = [{"epoch": i, "loss": float(number)} for i, number in enumerate(numbers)]
+    write_pickle({"logs": logs, "weights": {"w": numbers}}, folder / "cache" / "run.pkl")
+    write_table(pd.DataFrame({"accuracy": numbers, "weights": "final"}), folder / "cache" / "table.parquet")
+    (folder / "cache" / "figure.png").write_bytes(b"picture")
+    if extra:
+        (folder / "cache" / "extra.csv").write_bytes(b"1")
+    return record(folder, ["cache"])
+
+
+def kinds(recorded, found):
+    return {name.split("/")[-1]: (kind, what) for name, kind, what in compare(recorded, found)}
+
+
+def test_the_same_files_are_identical(tmp_path):
+    found = kinds(files(tmp_path / "a"), files(tmp_path / "b"))
+    assert found == dict.fromkeys(["run.pkl", "table.parquet", "figure.png"], (IDENTICAL, ""))
+
+
+def test_numbers_that_differ_little_are_equal_within_tolerance(tmp_path):
+    found = kinds(files(tmp_path / "a"), files(tmp_path / "b", noise=1e-4))
+    assert found["run.pkl"] == found["table.parquet"] == (WITHIN_TOLERANCE, "")
+
+
+def test_numbers_that_differ_are_named_with_what_was_expected(tmp_path):
+    found = kinds(files(tmp_path / "a"), files(tmp_path / "b", noise=0.1))
+    assert found["run.pkl"] == (DIFFERENT, "logs[].loss: 1.6 is not 1.5")
+    assert found["table.parquet"] == (DIFFERENT, "accuracy: 1.6 is not 1.5")
+
+
+def test_a_picture_of_other_bytes_and_a_file_too_many_or_too_few_are_different(tmp_path):
+    recorded, found = files(tmp_path / "a"), files(tmp_path / "b", extra=True)
+    (tmp_path / "b" / "cache" / "figure.png").write_bytes(b"another")
+    found = record(tmp_path / "b", ["cache"])
+    assert kinds(recorded, found)["figure.png"][0] == DIFFERENT
+    assert kinds(recorded, found)["extra.csv"] == (DIFFERENT, "is not in the record")
+    assert kinds(found, recorded)["extra.csv"] == (DIFFERENT, "is not made")
+
+
+@pytest.mark.slow
+def test_the_record_is_of_the_files_that_the_smallest_configuration_makes(tmp_path):
+    recorded = json.loads((REPOSITORY / "config" / "verified.json").read_text())["files"]
+    folder = copy_repository(tmp_path)
+    call = [sys.executable, "-m", "snakemake", "-n", "--quiet", "--configfile", "config/smoke.yaml", "--summary"]
+    listed = subprocess.run(call, cwd=folder, capture_output=True, text=True, check=True).stdout
+    made = {line.split("\t")[0] for line in listed.splitlines()[1:]}
+    made = {path for path in made if path.startswith(("cache_smoke/", "results_smoke/"))}
+    assert made == set(recorded)
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:100], lambda content: b"", lambda content: b"x" * 50])
+def test_a_damaged_table_is_named_with_the_command_that_makes_it_again(damage, tmp_path):
+    path = tmp_path / "table.parquet"
+    write_table(pd.DataFrame({"a": [1.0]}), path)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(DamagedTableError) as caught:
+        read_table(path)
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"{path} is damaged")
+    assert line.endswith(f"make it again: snakemake --cores 2 --force {path}")
+
+
+def test_a_table_that_lacks_a_column_is_named_with_the_command_that_makes_it_again(tmp_path):
+    path = tmp_path / "table.parquet"
+    write_table(pd.DataFrame({"a": [1.0]}), path)
+    with pytest.raises(DamagedTableError, match="make it again"):
+        read_table(path, columns=["a", "loss"])
