@@ -119,12 +119,15 @@ def forgetting_curves(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
     Recall is 2 · accuracy − 1, its mean over the tested sequences of all sets that were left; for all ranks
     (``rank_low`` 0, ``rank_high`` K − 1) and for bands of them. Beside it stands each fitted form.
     """
-    curves = []
+    columns = [*_RANK_BAND, "iters_since_switch", "recall", *FORMS]
+    curves = [pd.DataFrame(columns=columns, dtype=float)]
     for band, t, recall, fits in _fits_by_band(epochs, args):
         values = {name: fit.fitted for name, fit in fits.items()}
         missing = dict.fromkeys(FORMS.keys() - values.keys(), math.nan)
         curves.append(pd.DataFrame({**band, "iters_since_switch": t, "recall": recall, **values, **missing}))
-    return pd.concat(curves).set_index([*_RANK_BAND, "iters_since_switch"])[["recall", *FORMS]]
+    # What a run without a switch has of them is nothing.
+    table = pd.concat(curves[1:] or curves)[columns]
+    return table.set_index(columns[:3])
 
 
 def forgetting_fits(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:

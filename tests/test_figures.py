@@ -1,0 +1,159 @@
+"""Every figure is drawn of real tables: of several models, of one condition, and where there is little to draw."""
+
+import builtins
+import runpy
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from conftest import REPOSITORY
+
+from memorization import cache, provenance
+from memorization.aggregation import aggregate
+from memorization.evaluation import diagnostics_table, epoch_table, evaluate_run
+from memorization.figure_style import CHANCE, conditions, share_trunk
+from memorization.sequences import generate_sequence_set
+from memorization.settings import SETTINGS_OF_MODEL
+from memorization.tables import SOURCES, needs_of_figure, tables_of_figure
+from memorization.training import Training
+
+SCRIPTS = REPOSITORY / "workflow" / "scripts"
+FIGURES = sorted(path.stem.removeprefix("plot_") for path in SCRIPTS.glob("plot_*.py"))
+SMALL = {"K": 20, "batch_size": 8, "num_iters_per_set": 40, "num_iters_per_epoch": 2, "lr": 1e-2}
+TRANSFORMER = {**SMALL, "len_context": 10, "num_heads": 2, "num_hidden_features": 4}
+OF_MODEL = {
+    "one_layer_attention": TRANSFORMER,
+    "gpt": {**TRANSFORMER, "num_layers": 2},
+    "dam": {**SMALL, "N": 10, "H": 4, "M": 50, "lr": 5e-2},
+}
+
+
+def group(found):
+    """The tables of an experiment with these conditions, (model, settings) each, and its swept keys."""
+    keys = sorted({key for _, changed in found for key in changed})
+    if len({model for model, _ in found}) > 1:
+        keys.insert(0, "model")
+    runs, in_order, settings = [], [], []
+    for model, changed in found:
+        for seed in range(2):
+            args = SETTINGS_OF_MODEL[model](**OF_MODEL[model] | changed, model=model, seed=seed).resolved()
+            starts = list(range(0, args["num_iters"], args["num_iters_per_set"]))
+            sets = [generate_sequence_set(seed, s, args["K"], args["len_context"]) for s in range(len(starts))]
+            training = Training(args, sets, starts)
+            training.run(args["num_iters"])
+            results = training.results()
+            tables = evaluate_run(results, sets, 30)
+            tables["epochs"], tables["diagnostics"] = (
+                epoch_table(results["logs"]),
+                diagnostics_table(results["logs"]),
+            )
+            runs.append(tables)
+            in_order.append({key: args.get(key) for key in keys})
+            settings.append(args)
+    return {
+        table: aggregate(table, [run[source] for run in runs], in_order, settings)
+        for table, source in SOURCES.items()
+    }
+
+
+EXPERIMENTS = {
+    "three models": [
+        ("one_layer_attention", {"freeze": "none"}),
+        ("one_layer_attention", {"freeze": "mlp"}),
+        ("gpt", {"freeze": "none"}),
+        ("dam", {"freeze": "A"}),
+    ],
+    "one condition": [("one_layer_attention", {})],
+    "one condition of the DAM": [("dam", {})],
+    "a sweep of K without a switch": [
+        (model, {"K": K, "num_switches": 0}) for model in ("one_layer_attention", "gpt", "dam") for K in (10, 20)
+    ],
+    "a sweep of one number": [("dam", {"M": 30}), ("dam", {"M": 60})],
+    "epochs as long as the sets": [("one_layer_attention", {"num_iters_per_epoch": 40})],
+    "two truth values": [("dam", {"reset_optimizer_at_switch": value}) for value in (False, True)],
+}
+
+
+@pytest.fixture(scope="session")
+def tables():
+    return {name: group(found) for name, found in EXPERIMENTS.items()}
+
+
+def has(need, found):
+    """Whether an experiment has what a figure needs."""
+    models = {model for model, _ in found}
+    keys = {key for _, changed in found for key in changed} - {"num_switches"}
+    return {
+        "a switch": all(changed.get("num_switches", 1) for _, changed in found),
+        "the model dam": "dam" in models,
+        "a transformer": models != {"dam"},
+        "a sweep of K": "K" in keys,
+        "one swept number": keys == {"M"} and len(models) == 1,
+    }[need]
+
+
+def drawn(figure, experiment, tables, monkeypatch):
+    """Run the script of a figure on the tables of an experiment and return what it draws."""
+    found = []
+    monkeypatch.setattr(cache, "read_table", lambda path: tables[experiment][path].copy())
+    monkeypatch.setattr(cache, "write_figure", lambda drawing, path: found.append(drawing))
+    monkeypatch.setattr(provenance, "write_provenance", lambda job: None)
+    monkeypatch.setattr("memorization.progress.start_log", lambda path: None)
+    job = SimpleNamespace(input=SimpleNamespace(**{table: table for table in SOURCES}), output=["a"], log=["log"])
+    monkeypatch.setattr(builtins, "snakemake", job, raising=False)
+    runpy.run_path(str(SCRIPTS / f"plot_{figure}.py"))
+    found[0].canvas.draw()
+    return found[0]
+
+
+CASES = [
+    (figure, experiment)
+    for figure in FIGURES
+    for experiment, found in EXPERIMENTS.items()
+    if all(has(need, found) for need in needs_of_figure(SCRIPTS / f"plot_{figure}.py"))
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("figure, experiment", CASES)
+def test_a_figure_is_drawn_of_what_it_says_that_it_needs(figure, experiment, tables, monkeypatch):
+    drawing = drawn(figure, experiment, tables, monkeypatch)
+    visible = [ax for ax in drawing.axes if ax.get_visible()]
+    assert any(ax.lines or ax.images or ax.containers for ax in visible)
+    assert any(ax.get_xlabel() or ax.get_ylabel() for ax in visible)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "figure", ["by_epoch", "by_rank", "by_appearances", "by_weights", "by_position", "by_size", "swap_by_size"]
+)
+def test_chance_is_drawn_in_each_panel(figure, tables, monkeypatch):
+    experiment = "one condition"
+    for ax in drawn(figure, experiment, tables, monkeypatch).axes:
+        if ax.get_visible() and ax.axison:
+            levels = {
+                float(y) for line in ax.lines for y in np.ravel(line.get_ydata()) if len(line.get_ydata()) == 2
+            }
+            assert levels & {CHANCE["accuracy"], CHANCE["loss"]}, ax.get_ylabel()
+
+
+def test_every_figure_names_the_tables_that_it_reads():
+    for figure in FIGURES:
+        assert tables_of_figure(SCRIPTS / f"plot_{figure}.py"), figure
+
+
+@pytest.mark.slow
+def test_conditions_have_colours_of_their_own(tables):
+    for experiment in tables.values():
+        colours = [str(colour) for _, colour, _ in conditions(experiment["by_weights"], "weights")]
+        assert len(set(colours)) == len(colours)
+
+
+@pytest.mark.slow
+def test_what_is_before_the_switch_is_drawn_once_only_where_it_is_the_same(tables):
+    def rows(experiment):
+        return [rows for _, _, rows in conditions(tables[experiment]["by_epoch"], "epoch")]
+
+    assert share_trunk(rows("two truth values"))
+    assert not share_trunk(rows("a sweep of one number"))
+    assert not share_trunk(rows("one condition"))
