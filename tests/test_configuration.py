@@ -78,8 +78,8 @@ def test_an_experiment_is_the_union_of_its_conditions():
         for name, *values in [
             ("one_layer_attention_freeze_none", "one_layer_attention", "none", None),
             ("one_layer_attention_freeze_mlp", "one_layer_attention", "mlp", None),
-            ("dam_freeze_none_clear_memory_at_switch_false", "dam", "none", False),
-            ("dam_freeze_A_clear_memory_at_switch_false", "dam", "A", False),
+            ("dam_freeze_none", "dam", "none", False),
+            ("dam_freeze_A", "dam", "A", False),
             ("dam_freeze_none_clear_memory_at_switch_true", "dam", "none", True),
         ]
     ]

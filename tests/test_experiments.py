@@ -66,6 +66,11 @@ def test_an_untrained_model_has_memorised_nothing_within_its_interval():
     assert abs(row["bits_mean"]) < 0.01 * 100 * 19
 
 
+def test_a_loss_above_that_of_a_coin_is_no_debt():
+    (row,) = aggregate("capacity", evaluation_of(0.8, 0.8)).to_dict("records")
+    assert row["bits_mean"] == 0
+
+
 def test_capacity_is_recomputed_from_the_evaluation_of_a_real_run():
     results, sets = train_small_run(sequence_sampling_distribution="uniform", num_iters_per_set=200)
     evaluation = evaluate_run(results, sets, NUM_HELD_OUT)["evaluation"]
@@ -81,7 +86,7 @@ def test_capacity_is_recomputed_from_the_evaluation_of_a_real_run():
                 bits += gained * 11
             elif sequence.sequence_set == -1:
                 held_out, number = held_out + gained, number + 1
-        expected = bits - max(0.0, held_out / number) * 30 * 11
+        expected = max(0.0, bits) - max(0.0, held_out / number) * 30 * 11
         assert row.bits_mean == pytest.approx(expected, abs=1e-2)
 
 

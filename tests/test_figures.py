@@ -85,6 +85,7 @@ def has(need, found):
     keys = {key for _, changed in found for key in changed} - {"num_switches"}
     return {
         "a switch": all(changed.get("num_switches", 1) for _, changed in found),
+        "tests of earlier sets": True,
         "the model dam": "dam" in models,
         "a transformer": models != {"dam"},
         "a sweep of K": "K" in keys,

@@ -148,9 +148,9 @@ def test_initial_weights_depend_on_the_seed_alone():
 
 def test_zero_attention_weighs_all_positions_alike():
     model = build_model(attention_init="zero")
-    queries_and_keys, values = model.c_attn.weight.split([16, 8])
-    assert not queries_and_keys.any()
-    assert values.all()
+    queries, keys_and_values = model.c_attn.weight.split([8, 16])
+    assert not queries.any()
+    assert keys_and_values.all()
     sequences = torch.from_numpy(np.random.default_rng(2).integers(0, 2, size=(4, 12)))
     (weights,) = model.attention_weights(sequences)
     expected = torch.ones(12, 12).tril() / torch.arange(1, 13)[:, None]

@@ -60,9 +60,15 @@ def test_attention_that_is_not_trainable_stays_as_initialised(init):
     results, _ = train_small_run(attention_trainable=False, attention_init=init, weight_decay=0.1)
     start, end = results["pre_switch_state_dict"][0], results["model_state_dict"]
     assert torch.equal(start["c_attn.weight"], end["c_attn.weight"])
-    queries_and_keys = end["c_attn.weight"][: 2 * len(end["c_attn.weight"]) // 3]
-    assert queries_and_keys.any() == (init == "normal")
+    queries = end["c_attn.weight"][: len(end["c_attn.weight"]) // 3]
+    assert queries.any() == (init == "normal")
     assert not torch.equal(start["lm_head.weight"], end["lm_head.weight"])
+
+
+def test_attention_that_begins_uniform_learns_where_it_is_trained():
+    results, _ = train_small_run(attention_init="zero")
+    C = len(results["model_state_dict"]["c_attn.weight"]) // 3
+    assert results["model_state_dict"]["c_attn.weight"][:C].any()
 
 
 @pytest.mark.parametrize("distribution", ["zipf", "uniform"])

@@ -10,6 +10,7 @@ import yaml
 from conftest import REPOSITORY, copy_repository, snakemake
 
 from memorization.code_version import code_version
+from memorization.configuration import read_configuration
 
 pytestmark = pytest.mark.slow
 
@@ -78,7 +79,7 @@ def ran_again(ran):
     write_config(ran)
 
 
-@pytest.mark.parametrize("name, runs", [("config", 246), ("smoke", 13), ("paper", 730)])
+@pytest.mark.parametrize("name, runs", [("config", 246), ("smoke", 15), ("paper", 730)])
 def test_every_configuration_of_the_repository_is_planned(name, runs, tmp_path):
     folder = copy_repository(tmp_path)
     jobs = planned(folder, "--configfile", f"config/{name}.yaml")
@@ -148,6 +149,16 @@ def test_the_readme_reads_a_pickle_as_it_says(ran):
         [sys.executable, "-c", code], cwd=ran / "workflow" / "scripts", capture_output=True, text=True
     )
     assert done.stdout == "[0, 20] none\n", done.stderr
+
+
+def test_the_readme_reads_a_run_of_the_laptops_configuration():
+    config = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text())
+    figures = {path.stem.removeprefix("plot_"): () for path in (REPOSITORY / "workflow/scripts").glob("plot_*.py")}
+    names = {(run.group, run.name) for run in read_configuration(config, figures).runs}
+    readme = (REPOSITORY / "README.md").read_text()
+    (group,) = re.findall(r'os.chdir\("../../cache/(\w+)"\)', readme)
+    (name,) = re.findall(r'dir_name = "(\w+)"', readme)
+    assert (group, name) in names
 
 
 def test_nothing_is_run_again_when_nothing_changed(ran):

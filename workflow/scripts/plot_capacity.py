@@ -24,7 +24,8 @@ table = read_table(snakemake.input.capacity)
 table = table[(table["weights"] == "final") & (table["sequence_set"] == table["sequence_set"].max())]
 columns = condition_columns(table, "weights")
 if "model" not in table:
-    table = table.assign(model="one_layer_attention" if "num_heads" in columns else "dam")
+    # One model: the DAM embeds nothing.
+    table = table.assign(model=np.where(table["embedding_dimension"] == 0, "dam", "one_layer_attention"))
 keys = [key for key in columns if key != "K"]
 sizes = list(table.groupby(keys, sort=False, dropna=False)) if keys else [((), table)]
 figure, axes = new_figure(rows=1, columns=3, width=3.4, height=3.8, sharex=False, sharey=False)

@@ -1,6 +1,7 @@
 """Recall of earlier sets against the iterations since each was left, with fitted laws and their AIC."""
 
 import numpy as np
+import pandas as pd
 from matplotlib.lines import Line2D
 
 from memorization.cache import read_table, write_figure
@@ -15,7 +16,7 @@ from memorization.figure_style import (
 from memorization.progress import start_log
 from memorization.provenance import write_provenance
 
-NEEDS = ("a switch",)
+NEEDS = ("a switch", "tests of earlier sets")
 # So many of the measured points are drawn.
 POINTS = 14
 MARKERS = dict(zip(FORM_LABELS, "os^", strict=True))
@@ -23,18 +24,22 @@ DASHES = dict(zip(FORM_LABELS, [(0, (1, 1)), (0, (4, 2)), "-"], strict=True))
 start_log(snakemake.log[0])
 curves = read_table(snakemake.input.forgetting_curves)
 fits = read_table(snakemake.input.forgetting_fits)
-# All ranks, the most frequent tested sequence, and the rarest band: those of the smallest set of ranks, in
-# every condition the same.
-bands = curves[["rank_low", "rank_high"]].drop_duplicates().sort_values(["rank_low", "rank_high"]).to_numpy()
-all_ranks = max(bands, key=lambda band: band[1] - band[0])
-single = [band for band in bands if tuple(band) != tuple(all_ranks)]
-shown = [all_ranks, *([single[0], single[-1]] if len(single) > 1 else [])]
+
+
+def shown_bands(rows: pd.DataFrame) -> list[tuple[int, int]]:
+    """Return all ranks, the most frequent tested sequence and the rarest band of a model."""
+    bands = sorted(set(zip(rows["rank_low"], rows["rank_high"], strict=True)))
+    all_ranks = max(bands, key=lambda band: band[1] - band[0])
+    single = [band for band in bands if band != all_ranks]
+    return [all_ranks, *([single[0], single[-1]] if len(single) > 1 else [])]
+
+
 models = by_model(curves)
-figure, axes = new_figure(2 * len(models), len(shown), width=2.7, height=2.1, sharex=False, sharey=False)
+figure, axes = new_figure(2 * len(models), 3, width=2.7, height=2.1, sharex=False, sharey=False)
 for i, (model, of_model) in enumerate(models):
     name = of_model["model"].iloc[0] if model else None
     fits_of_model = fits[fits["model"] == name] if model else fits
-    for j, (low, high) in enumerate(shown):
+    for j, (low, high) in enumerate(shown_bands(of_model)):
         ax, below = axes[2 * i, j], axes[2 * i + 1, j]
         in_band = of_model[(of_model["rank_low"] == low) & (of_model["rank_high"] == high)]
         for label, colour, rows in conditions(in_band, "rank_low"):

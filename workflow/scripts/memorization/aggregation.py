@@ -55,10 +55,11 @@ def diagnostics(table: pd.DataFrame, args: dict) -> pd.DataFrame:
 
 
 def attention_maps(attention: pd.DataFrame, args: dict) -> pd.DataFrame:
-    """Return the mean over heads (``head`` −1), and single heads for the first seed alone.
+    """Return the first layer's mean over heads (``head`` −1), and single heads for the first seed alone.
 
     The heads of two seeds have nothing in common but their number.
     """
+    attention = attention[attention["layer"] == 0]
     keys = ["weights", "layer", "head", "predicted_position", "key_position", "query_bit", "key_bit"]
     over_heads = attention.groupby([key for key in keys if key != "head"], sort=False)["attention"].mean()
     found = [over_heads.reset_index().assign(head=-1)]
@@ -150,23 +151,28 @@ def _fits_by_band(
     epochs: pd.DataFrame, args: dict
 ) -> Iterator[tuple[dict[str, int], np.ndarray, np.ndarray, dict[str, Fit]]]:
     """Yield the bounds of each band of rank, all ranks first, with its curve of recall and the fits to it."""
-    earlier = _since_left(epochs, args).assign(recall=lambda table: 2 * table["accuracy"].astype(float) - 1)
-    all_ranks = earlier.assign(rank_low=0, rank_high=args["K"] - 1)
-    bands = [*all_ranks.groupby(_RANK_BAND), *_with_rank_bands(earlier, args).groupby(_RANK_BAND)]
-    for (low, high), rows in bands:
-        curve = rows.groupby("iters_since_switch")["recall"].mean()
-        t, recall = curve.index.to_numpy(), curve.to_numpy()
-        yield {"rank_low": low, "rank_high": high}, t, recall, fit_forgetting(t.astype(float), recall)
+    earlier = _with_rank_bands(_since_left(epochs, args), args)
+    # One pass over the tests: their number and the sum of their accuracy in each band at each time.
+    keys = ["iters_since_switch", *_RANK_BAND]
+    found = earlier["accuracy"].astype(float).groupby([earlier[key] for key in keys]).agg(["sum", "size"])
+    found = found.reset_index()
+    all_ranks = found.assign(rank_low=0, rank_high=args["K"] - 1)
+    for table in (all_ranks, found):
+        for (low, high), rows in table.groupby(_RANK_BAND):
+            sums = rows.groupby("iters_since_switch")[["sum", "size"]].sum()
+            t, recall = sums.index.to_numpy(), (2 * sums["sum"] / sums["size"] - 1).to_numpy()
+            yield {"rank_low": low, "rank_high": high}, t, recall, fit_forgetting(t.astype(float), recall)
 
 
 def capacity(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
     """Return the bits memorised of each set: Σ over sequences and predictions of (log 2 − loss) / log 2.
 
-    What is gained on held-out sequences, where anything is, is no memory and is subtracted.
+    What is gained on held-out sequences, where anything is, is no memory and is subtracted. A loss above log 2
+    is no gain, and no debt: who stores with the model falls back to a coin.
     """
     loss = evaluation.groupby(["weights", "sequence_set"], sort=False)["loss"].mean().astype(float)
-    gained = (1 - loss / math.log(2)).unstack("sequence_set")
-    memorised = gained.drop(columns=HELD_OUT).sub(gained[HELD_OUT].clip(lower=0), axis=0)
+    gained = (1 - loss / math.log(2)).clip(lower=0).unstack("sequence_set")
+    memorised = gained.drop(columns=HELD_OUT).sub(gained[HELD_OUT], axis=0)
     bits = memorised.stack().rename("bits").to_frame() * args["K"] * args["num_predictions"]
     bits["bits_per_parameter"] = bits["bits"] / args["num_parameters"]
     keys = {"num_parameters": args["num_parameters"], "sequence_length": args["len_context"]}
@@ -189,7 +195,9 @@ def attention_similarity(attention: pd.DataFrame, args: dict) -> pd.DataFrame:
     for layer, of_layer in maps.groupby("layer"):
         # Of the cells that both have: a pair of bits can be nowhere among the sequences.
         values = of_layer.pivot(index=["weights", "head"], columns=cells, values="deviation").dropna(axis=1)
-        unit = values.div(np.linalg.norm(values, axis=1), axis=0)
+        norms = np.linalg.norm(values, axis=1)
+        # Uniform attention differs from itself by rounding alone, which is like nothing.
+        unit = values.div(np.where(norms > 1e-6 * values.shape[1], norms, np.nan), axis=0)
         if values.index.get_level_values("weights").nunique() == 2:
             cosine = unit.loc["pre_switch_1"].to_numpy() @ unit.loc["final"].to_numpy().T
             same = np.eye(len(cosine), dtype=bool)
@@ -223,6 +231,11 @@ COLUMNS = {
     "by_rank": ["weights", "sequence_set", "sequence_rank", *METRICS],
     "occupancy": ["weights", "sequence_set", "sequence_rank", *METRICS],
     "by_appearances": ["weights", "sequence_set", "num_appearances", *METRICS],
+    "by_epoch": ["epoch", "iter", "current_set", "sequence_set", *METRICS],
+    "forgetting": ["iter", "sequence_set", "sequence_rank", *METRICS],
+    "forgetting_curves": ["iter", "sequence_set", "sequence_rank", "accuracy"],
+    "forgetting_fits": ["iter", "sequence_set", "sequence_rank", "accuracy"],
+    "iterations_to_accuracy": ["iter", "current_set", "sequence_set", "accuracy"],
 }
 
 

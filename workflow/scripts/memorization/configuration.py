@@ -33,6 +33,10 @@ NEEDS: dict[str, tuple[Callable[[list[RunSettings], list[str]], bool], str]] = {
         lambda settings, keys: any(one.num_switches for one in settings),
         "set num_switches to 1 or more",
     ),
+    "tests of earlier sets": (
+        lambda settings, keys: all(one.test_earlier_sets for one in settings if one.num_switches),
+        "set test_earlier_sets to true",
+    ),
     "the model dam": (
         lambda settings, keys: any(one.model == "dam" for one in settings),
         "set model to dam, or add a condition with it",
@@ -153,6 +157,7 @@ def _expand(
     if mistakes:
         return mistakes, []
     keys = _condition_keys(found, experiment)
+    swept_anywhere = {key for _, swept in found for key in swept}
     all_settings = [settings for settings, _ in found]
     mistakes += [
         f"{path}.figures: {figure} needs {need}: {NEEDS[need][1]}, or leave it out"
@@ -165,9 +170,16 @@ def _expand(
         resolved = settings.resolved()
         # As resolved: what null stands for, and 0 for the exponent of a uniform sampling.
         condition = {key: resolved.get(key) for key in keys}
-        names[run_name(settings.model, condition, 0)] += 1
+        # What no sweep names, and is as it is by default, goes without saying.
+        fields = type(settings).model_fields
+        named = {
+            key: value
+            for key, value in condition.items()
+            if key in swept_anywhere or key not in fields or getattr(settings, key) != fields[key].default
+        }
+        names[run_name(settings.model, named, 0)] += 1
         for seed in range(experiment["seeds"]):
-            run = run_name(settings.model, condition, seed)
+            run = run_name(settings.model, named, seed)
             runs.append(Run(group, run, resolved | {"seed": seed}, condition))
     mistakes += [
         f"{path}: {name} is there twice; give each condition once" for name, number in names.items() if number > 1

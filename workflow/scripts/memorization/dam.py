@@ -212,9 +212,11 @@ class DamLearner:
         return A[None, ..., None, None].numpy()
 
     @torch.no_grad()
-    def diagnostics(self) -> dict[str, float]:
-        """Return sharpness, head correlation, and how many distinct sequences are stored."""
+    def diagnostics(self, loss: float, accuracy: float) -> dict[str, float]:
+        """Return loss and accuracy, sharpness, head correlation, and how many distinct sequences are stored."""
         return {
+            "loss": loss,
+            "accuracy": accuracy,
             "sharpness": sharpness(self.A_logits),
             "head_correlation": head_correlation(self.A_logits),
             "num_distinct_stored": len(self._stored),

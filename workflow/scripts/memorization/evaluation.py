@@ -114,11 +114,12 @@ def epoch_table(logs: list[dict]) -> pd.DataFrame:
     tables = [
         pd.DataFrame(
             {
-                "epoch": entry["epoch"],
-                "iter": entry["iter"],
-                "current_set": entry["sequence_set"],
-                "sequence_set": entry["test_metrics"]["sequence_set"],
-                "sequence_rank": entry["test_metrics"]["sequence_rank"],
+                # Many rows: small types.
+                "epoch": np.int32(entry["epoch"]),
+                "iter": np.int32(entry["iter"]),
+                "current_set": np.int16(entry["sequence_set"]),
+                "sequence_set": entry["test_metrics"]["sequence_set"].astype(np.int16),
+                "sequence_rank": entry["test_metrics"]["sequence_rank"].astype(np.int32),
                 "loss": entry["test_metrics"]["logsoftmaxloss"],
                 "accuracy": entry["test_metrics"]["accuracy"],
             }

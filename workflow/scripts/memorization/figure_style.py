@@ -133,7 +133,7 @@ def ordered_colours(number: int) -> list[Any]:
 
 def by_model(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """Return the name and the rows of each model of a table; without a name where there is only one."""
-    if "model" not in table or table["model"].nunique() == 1:
+    if "model" not in table or table["model"].nunique() <= 1:
         return [("", table)]
     return [(MODEL_LABELS[model], rows) for model, rows in table.groupby("model", sort=False)]
 

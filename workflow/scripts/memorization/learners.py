@@ -46,8 +46,11 @@ class Learner(Protocol):
         not depend on the bits. NaN where there is none.
         """
 
-    def diagnostics(self) -> dict[str, float]:
-        """Return what is logged of the model itself each epoch."""
+    def diagnostics(self, loss: float, accuracy: float) -> dict[str, float]:
+        """Return what is logged of the model itself each epoch.
+
+        ``loss`` (nats) and ``accuracy`` are those of the tested sequences of the current set.
+        """
 
     def state_dict(self) -> StateDict:
         """Return a copy of the state on the CPU, which later training does not change."""

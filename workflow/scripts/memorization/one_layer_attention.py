@@ -57,8 +57,9 @@ class OneLayerAttention(nn.Module):
         self.lm_head = nn.Linear(C_mlp, vocab_size)
         initialise(self, generator)
         if attention_init == "zero":
-            # Queries and keys alone: with values of 0 nothing would pass, and the MLP would never begin to learn.
-            nn.init.zeros_(self.c_attn.weight[: 2 * C])
+            # Queries alone: with values of 0 as well nothing would pass, and the MLP would never begin to learn;
+            # with keys of 0 the gradient of both would be 0, and the attention stay uniform for ever.
+            nn.init.zeros_(self.c_attn.weight[:C])
         self.c_attn.requires_grad_(attention_trainable)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:

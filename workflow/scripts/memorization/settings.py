@@ -163,7 +163,7 @@ class OneLayerAttentionSettings(TransformerSettings):
     num_mlp_layers: Count = _setting("linear layers of the MLP", default=3, ge=1)
     num_layers: Literal[1] = _setting("attention layers", default=1)
     attention_init: Literal["normal", "zero"] = _setting(
-        "initial weights of the attention; zero (of queries and keys) makes it uniform", default="normal"
+        "initial weights of the attention; zero (of the queries) makes it uniform", default="normal"
     )
     attention_trainable: bool = _setting("whether the attention is trained at all", default=True)
 

@@ -27,7 +27,7 @@ def draws_in_queue(args: dict, iteration: int, sequence_set: int) -> int:
     """
     batch, per_set = args["batch_size"], args["num_iters_per_set"]
     oldest = max(0, iteration * batch - args["M"])
-    if args["clear_memory_at_switch"]:
+    if args["clear_memory_at_switch"] or args["reset_model_at_switch"]:
         # The switch to set s comes before iteration s · num_iters_per_set: at it, nothing is cleared yet.
         oldest = max(oldest, (max(iteration, 1) - 1) // per_set * per_set * batch)
     start, end = sequence_set * per_set * batch, (sequence_set + 1) * per_set * batch

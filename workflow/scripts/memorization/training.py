@@ -91,6 +91,8 @@ class Training:
                 f"lr: {settings.lr} is too high, or weight_decay: {settings.weight_decay}"
             )
         first_tested = 0 if settings.test_earlier_sets else self.current_set
+        tests = test_sets(self.learner, self.sequence_sets, first_tested, self.current_set)
+        current = tests["sequence_set"] == self.current_set
         self.logs.append(
             {
                 "epoch": self.iteration // settings.num_iters_per_epoch,
@@ -99,8 +101,11 @@ class Training:
                 "train_loss": train_loss,
                 "lr": settings.lr,
                 "num_appearances": self.num_appearances.copy(),
-                "test_metrics": test_sets(self.learner, self.sequence_sets, first_tested, self.current_set),
-                **self.learner.diagnostics(),
+                "test_metrics": tests,
+                **self.learner.diagnostics(
+                    loss=float(tests["logsoftmaxloss"][current].mean()),
+                    accuracy=float(tests["accuracy"][current].mean()),
+                ),
             }
         )
         self.epoch_loss.zero_()
