@@ -94,7 +94,7 @@ def test_paper_is_the_reference_scale():
     assert settings["num_hidden_features"] == 8
     assert max(config["experiments"]["swap_size"]["conditions"][0]["sweep"]["num_heads"]) == 20
     gpt = config["defaults"]["gpt"]
-    assert (gpt["num_heads"], gpt["num_layers"], gpt["num_hidden_features"], gpt["lr"]) == (8, 12, 8, 1e-4)
+    assert (gpt["num_heads"], gpt["num_layers"], gpt["num_hidden_features"], float(gpt["lr"])) == (8, 12, 8, 1e-4)
     assert {experiment["seeds"] for experiment in config["experiments"].values()} == {5}
 
 
@@ -111,7 +111,8 @@ def test_every_file_is_where_it_belongs(ran):
         for suffix in ("parquet", "csv")
     ]
     figures = [f"{figure}.{suffix}" for figure in ("by_epoch", "by_weights") for suffix in ("pdf", "png")]
-    assert results == {*tables, *figures}
+    made = {*tables, *figures}
+    assert results == made | {f"{name}.provenance.json" for name in made}
 
 
 def test_each_figure_is_drawn_by_its_own_script(ran):

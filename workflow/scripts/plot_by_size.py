@@ -35,7 +35,7 @@ for (model, of_model), column in zip(models, axes.T, strict=True):
             draw_points(ax, rows["num_parameters"], rows, metric, markersize=3.5, label=label or None, **style)
         log_axis(ax.xaxis)
     column[-1].set_xlabel("parameters")
-    if keys:
+    if any(ax.get_legend_handles_labels()[0] for ax in column):
         column[-1].legend(loc="upper left", bbox_to_anchor=(0, -0.25))
 for metric, ax in zip(AXIS_LABELS, axes[:, 0], strict=True):
     ax.set_ylabel(AXIS_LABELS[metric])

@@ -72,7 +72,8 @@ by_heads.set_ylabel("bits memorised, the most over K")
 for ax in axes[0]:
     log_axis(ax.xaxis)
     ax.set_yscale("log")
-    ax.legend(loc="upper left", bbox_to_anchor=(0, -0.2))
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(loc="upper left", bbox_to_anchor=(0, -0.2))
 for path in snakemake.output:
     write_figure(figure, path)
 write_provenance(snakemake)
