@@ -47,7 +47,8 @@ def fit_forgetting(t: np.ndarray, recall: np.ndarray) -> dict[str, Fit]:
     below = t[recall < recall[0] / 2]
     tau = max(float(below[0]) if len(below) else float(t[-1]), 1e-3)
     start = {"amplitude": float(np.clip(recall[0], 0.01, 1.9)), "tau": tau, "beta": 1.0}
-    bounds = {"amplitude": (0.0, 2.0), "tau": (1e-6, 1e9), "beta": (1e-3, LARGEST_EXPONENT)}
+    # A longer time than ten times the curve cannot be told from it.
+    bounds = {"amplitude": (0.0, 2.0), "tau": (1e-6, 10 * float(t[-1])), "beta": (1e-3, LARGEST_EXPONENT)}
     fits = {}
     for name, form in FORMS.items():
         low, high = zip(*(bounds[parameter] for parameter in form.parameters), strict=True)
