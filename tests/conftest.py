@@ -2,9 +2,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 
+from memorization.learners import build_learner
 from memorization.sequences import generate_sequence_set
 from memorization.settings import OneLayerAttentionSettings, Stage, settings_until
 from memorization.training import Training
@@ -34,17 +38,47 @@ def resolved_settings(**changed):
     return settings_until(Stage.EVALUATION, resolved)
 
 
+def sets_of(args):
+    """The sequence sets of a run with these resolved settings, and the iteration from which each is trained on."""
+    starts = list(range(0, args["num_iters"], args["num_iters_per_set"]))
+    sets = [generate_sequence_set(args["seed"], s, args["K"], args["len_context"]) for s in range(len(starts))]
+    return sets, starts
+
+
+def trained(args):
+    """Train a run: its results and its sequence sets."""
+    sets, starts = sets_of(args)
+    training = Training(args, sets, starts)
+    training.run(args["num_iters"])
+    return training.results(), sets
+
+
 def train_small_run(**changed):
     """Train a small run: its results and its sequence sets."""
-    settings = resolved_settings(**changed)
-    switch_start_iter = list(range(0, settings["num_iters"], settings["num_iters_per_set"]))
-    sets = [
-        generate_sequence_set(settings["seed"], s, settings["K"], settings["len_context"])
-        for s in range(len(switch_start_iter))
-    ]
-    training = Training(settings, sets, switch_start_iter)
-    training.run(settings["num_iters"])
-    return training.results(), sets
+    return trained(resolved_settings(**changed))
+
+
+def learner_with_random_weights(args):
+    """A learner whose model has weights of order 1, so that attention is far from uniform, and its state."""
+    learner = build_learner(SimpleNamespace(**args), [])
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in learner.model.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.5)
+    return learner, {name: value.numpy().astype(np.float64) for name, value in learner.model.state_dict().items()}
+
+
+class Named(SimpleNamespace):
+    """What a script sees as ``snakemake.input``, ``.output`` or ``.params``."""
+
+    def items(self):
+        return vars(self).items()
+
+    def __iter__(self):
+        return iter(vars(self).values())
+
+    def __getitem__(self, key):
+        return vars(self)[key]
 
 
 @pytest.fixture(scope="session")

@@ -225,6 +225,15 @@ BAD = {
         with_line("[by_epoch]", "[occupancy]"),
         "experiments.freeze.figures: occupancy needs the model dam: set model to dam",
     ),
+    **{
+        f"{figure} without tests of earlier sets": (
+            dam_with(f"test_earlier_sets: false, figures: [{figure}]").replace(
+                "num_switches: 0", "num_switches: 1"
+            ),
+            f"experiments.d.figures: {figure} needs tests of earlier sets: set test_earlier_sets to true",
+        )
+        for figure in ("forgetting", "forgetting_occupancy")
+    },
     "a figure of transformers for the DAM": (
         dam_with("figures: [attention_by_bits]"),
         "experiments.d.figures: attention_by_bits needs a transformer: set model to",

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import NUM_HELD_OUT
+from conftest import NUM_HELD_OUT, trained
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -30,7 +30,6 @@ from memorization.sequences import (
     sample_batch_ranks,
 )
 from memorization.settings import DamSettings
-from memorization.training import Training
 
 
 def softmax(logits):
@@ -232,12 +231,7 @@ def dam_settings(**changed):
 
 
 def train_dam(**changed):
-    args = dam_settings(**changed)
-    starts = list(range(0, args["num_iters"], args["num_iters_per_set"]))
-    sets = [generate_sequence_set(args["seed"], s, args["K"], args["N"]) for s in range(len(starts))]
-    training = Training(args, sets, starts)
-    training.run(args["num_iters"])
-    return training.results(), sets
+    return trained(dam_settings(**changed))
 
 
 def drawn(args, iterations, sequence_set=0):

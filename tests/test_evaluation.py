@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import NUM_HELD_OUT, resolved_settings, train_small_run
-from test_one_layer_attention import reference_forward, reference_loss_and_accuracy
+from test_one_layer_attention import loss_and_accuracy, reference_forward
 
 from memorization.evaluation import HELD_OUT, epoch_table, evaluate_run, evaluated_weights
 from memorization.learners import build_learner
@@ -64,7 +64,7 @@ def test_loss_and_accuracy_are_those_of_the_equations(small_run, evaluation):
         state = {key: value.numpy().astype(float) for key, value in state_dict.items()}
         for sequence_set, sequences in ((0, sets[0]), (1, sets[1]), (HELD_OUT, held_out)):
             logits = reference_forward(state, sequences[:, :-1], args["num_heads"])
-            loss, accuracy = reference_loss_and_accuracy(logits, sequences[:, 1:])
+            loss, accuracy = loss_and_accuracy(logits, sequences[:, 1:])
             rows = evaluation[(evaluation["weights"] == name) & (evaluation["sequence_set"] == sequence_set)]
             np.testing.assert_allclose(rows["loss"], loss.mean(axis=1), atol=1e-5)
             assert (np.abs(rows["accuracy"] - accuracy.mean(axis=1)) < 1e-6).mean() > 0.9

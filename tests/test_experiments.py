@@ -159,6 +159,16 @@ def test_aic_is_that_of_its_definition():
     assert fit.aic == pytest.approx(20 * math.log((residual**2).mean()) + 2 * 3)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_curve_of_noise_is_fitted_within_the_bounds(seed):
+    t = np.arange(0.0, 100.0, 2.0)
+    fits = fit_forgetting(t, 0.1 * np.random.default_rng(seed).standard_normal(len(t)))
+    for fit in fits.values():
+        assert 0 <= fit.parameters["amplitude"] <= 2
+        assert 0 < fit.parameters["tau"] <= 10 * t[-1]
+        assert np.isfinite(fit.fitted).all()
+
+
 def test_too_few_points_are_not_fitted():
     assert fit_forgetting(np.arange(4.0), np.ones(4)) == {}
 

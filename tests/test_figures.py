@@ -6,16 +6,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY
+from conftest import REPOSITORY, trained
 
-from memorization import cache, provenance
+from memorization import cache, figure_style
 from memorization.aggregation import aggregate
 from memorization.evaluation import diagnostics_table, epoch_table, evaluate_run
 from memorization.figure_style import CHANCE, conditions, share_trunk
-from memorization.sequences import generate_sequence_set
 from memorization.settings import SETTINGS_OF_MODEL
 from memorization.tables import SOURCES, needs_of_figure, tables_of_figure
-from memorization.training import Training
 
 SCRIPTS = REPOSITORY / "workflow" / "scripts"
 FIGURES = sorted(path.stem.removeprefix("plot_") for path in SCRIPTS.glob("plot_*.py"))
@@ -37,11 +35,7 @@ def group(found):
     for model, changed in found:
         for seed in range(2):
             args = SETTINGS_OF_MODEL[model](**OF_MODEL[model] | changed, model=model, seed=seed).resolved()
-            starts = list(range(0, args["num_iters"], args["num_iters_per_set"]))
-            sets = [generate_sequence_set(seed, s, args["K"], args["len_context"]) for s in range(len(starts))]
-            training = Training(args, sets, starts)
-            training.run(args["num_iters"])
-            results = training.results()
+            results, sets = trained(args)
             tables = evaluate_run(results, sets, 30)
             tables["epochs"], tables["diagnostics"] = (
                 epoch_table(results["logs"]),
@@ -97,8 +91,7 @@ def drawn(figure, experiment, tables, monkeypatch):
     """Run the script of a figure on the tables of an experiment and return what it draws."""
     found = []
     monkeypatch.setattr(cache, "read_table", lambda path: tables[experiment][path].copy())
-    monkeypatch.setattr(cache, "write_figure", lambda drawing, path: found.append(drawing))
-    monkeypatch.setattr(provenance, "write_provenance", lambda job: None)
+    monkeypatch.setattr(figure_style, "save_figure", lambda drawing, job: found.append(drawing))
     monkeypatch.setattr("memorization.progress.start_log", lambda path: None)
     job = SimpleNamespace(input=SimpleNamespace(**{table: table for table in SOURCES}), output=["a"], log=["log"])
     monkeypatch.setattr(builtins, "snakemake", job, raising=False)

@@ -5,14 +5,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from test_one_layer_attention import reference_loss_and_accuracy
+from conftest import learner_with_random_weights, trained
+from numpy_reference import attention, embedded, layer_norm, linear, loss_and_accuracy
 
-from memorization.cache import read_pickle, write_pickle
 from memorization.evaluation import evaluated_weights
 from memorization.learners import build_learner
-from memorization.sequences import generate_sequence_set
 from memorization.settings import GptSettings, Stage, settings_until
-from memorization.training import Training
 
 SHAPES = [
     {"num_layers": 1, "num_heads": 1, "num_hidden_features": 8},
@@ -38,33 +36,17 @@ def build_model(**changed):
 
 
 def random_learner(**changed):
-    """A learner whose model has weights of order 1, so that attention is far from uniform."""
-    settings = SimpleNamespace(**gpt_settings(**changed))
-    learner = build_learner(settings, [])
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in learner.model.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.5)
-    state = {name: value.numpy().astype(np.float64) for name, value in learner.model.state_dict().items()}
-    return learner, state, settings
+    args = gpt_settings(**changed)
+    return *learner_with_random_weights(args), SimpleNamespace(**args)
 
 
 def random_sequences(seed, number, len_context):
     return np.random.default_rng(seed).integers(0, 2, size=(number, len_context))
 
 
-def settings_and_sets(**changed):
-    args = gpt_settings(**changed)
-    starts = list(range(0, args["num_iters"], args["num_iters_per_set"]))
-    sets = [generate_sequence_set(args["seed"], s, args["K"], args["len_context"]) for s in range(len(starts))]
-    return args, sets, starts
-
-
 def train_gpt(**changed):
-    args, sets, starts = settings_and_sets(**changed)
-    training = Training(args, sets, starts)
-    training.run(args["num_iters"])
-    return training.results()
+    results, _ = trained(gpt_settings(**changed))
+    return results
 
 
 def part_of(name):
@@ -75,46 +57,25 @@ def part_of(name):
     return {"lm_head": "mlp", "wte": "embeddings", "wpe": "embeddings", "ln_f": None}[first]
 
 
-def layer_norm(x, state, name):
-    mean = x.mean(axis=-1, keepdims=True)
-    variance = ((x - mean) ** 2).mean(axis=-1, keepdims=True)
-    return (x - mean) / np.sqrt(variance + 1e-5) * state[f"{name}.weight"] + state[f"{name}.bias"]
-
-
-def linear(x, state, name):
-    return x @ state[f"{name}.weight"].T + state[f"{name}.bias"]
-
-
 def gelu(x):
     return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
 
 
 def reference_forward(state, tokens, num_layers, num_heads):
-    """Logits (B, T, 2) and attention (layers, B, heads, T, T), one sequence, head and position at a time."""
+    """Logits (B, T, 2) and attention (layers, B, heads, T, T) by the equations."""
     B, T = tokens.shape
-    C = state["wte.weight"].shape[1]
-    d = C // num_heads
-    logits, attention = np.zeros((B, T, 2)), np.zeros((num_layers, B, num_heads, T, T))
-    for b in range(B):
-        x = np.array([state["wte.weight"][tokens[b, t]] + state["wpe.weight"][t] for t in range(T)])
+    logits, weights = np.zeros((B, T, 2)), np.zeros((num_layers, B, num_heads, T, T))
+    for b, sequence in enumerate(tokens):
+        x = embedded(sequence, state)
         for layer in range(num_layers):
             block = f"h.{layer}"
             qkv = linear(layer_norm(x, state, f"{block}.ln_1"), state, f"{block}.attn.c_attn")
-            q, k, v = qkv[:, :C], qkv[:, C : 2 * C], qkv[:, 2 * C :]
-            attended = np.zeros((T, C))
-            for h in range(num_heads):
-                head = slice(h * d, (h + 1) * d)
-                for t in range(T):
-                    scores = np.array([q[t, head] @ k[j, head] / np.sqrt(d) for j in range(t + 1)])
-                    weights = np.exp(scores - scores.max())
-                    weights /= weights.sum()
-                    attention[layer, b, h, t, : t + 1] = weights
-                    attended[t, head] = sum(weights[j] * v[j, head] for j in range(t + 1))
+            attended, weights[layer, b] = attention(qkv, num_heads)
             x = x + linear(attended, state, f"{block}.attn.c_proj")
             hidden = gelu(linear(layer_norm(x, state, f"{block}.ln_2"), state, f"{block}.mlp.c_fc"))
             x = x + linear(hidden, state, f"{block}.mlp.c_proj")
         logits[b] = layer_norm(x, state, "ln_f") @ state["lm_head.weight"].T
-    return logits, attention
+    return logits, weights
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -126,7 +87,7 @@ def test_forward_and_loss_follow_the_equations(shape):
     assert np.ptp(expected) > 0.5
     np.testing.assert_allclose(logits, expected, atol=1e-5, rtol=1e-5)
     loss, accuracy = learner.evaluate(sequences)
-    expected_loss, expected_accuracy = reference_loss_and_accuracy(expected, sequences[:, 1:])
+    expected_loss, expected_accuracy = loss_and_accuracy(expected, sequences[:, 1:])
     np.testing.assert_allclose(loss, expected_loss, atol=1e-5)
     np.testing.assert_allclose(accuracy, expected_accuracy, atol=1e-6)
 
@@ -269,49 +230,3 @@ def test_the_results_hold_each_swappable_part_before_the_switch_and_at_the_end(p
         }
         assert set(held) == {name for name in state if part_of(name) == part}
         assert all(torch.equal(value, state[name]) for name, value in held.items())
-
-
-BRANCHES = [
-    {},
-    {"freeze": "attention", "num_switches": 2},
-    {"freeze": "mlp", "optimizer": "adamw", "weight_decay": 0.1},
-    {"freeze": "embeddings"},
-    {"reset_optimizer_at_switch": True, "num_switches": 2},
-    {"reset_model_at_switch": True},
-]
-
-
-def written(content, path):
-    write_pickle(content, path)
-    return path.read_bytes()
-
-
-@pytest.mark.parametrize("changed", BRANCHES)
-def test_a_branch_ends_with_the_bytes_of_the_same_run_trained_alone(changed, tmp_path):
-    args, sets, starts = settings_and_sets(**changed)
-    trunk = Training(settings_until(Stage.SWITCH, args), sets[:1], [0])
-    trunk.run(args["num_iters_per_set"])
-    write_pickle(trunk.checkpoint(), tmp_path / "trunk.pkl")
-    branch = Training(args, sets, starts)
-    branch.restore(read_pickle(tmp_path / "trunk.pkl"))
-    branch.run(args["num_iters"])
-    alone = Training(args, sets, starts)
-    alone.run(args["num_iters"])
-    assert written(branch.results(), tmp_path / "branch.pkl") == written(alone.results(), tmp_path / "alone.pkl")
-
-
-@pytest.mark.parametrize("changed", BRANCHES)
-def test_a_training_continued_anywhere_ends_with_the_same_bytes(changed, tmp_path):
-    args, sets, starts = settings_and_sets(**changed)
-    training = Training(args, sets, starts)
-    # In an epoch, at its end, just before and just after a switch.
-    for stop in (7, 10, 20, 21, 33):
-        training.run(stop)
-        write_pickle(training.checkpoint(), tmp_path / "checkpoint.pkl")
-        training = Training(args, sets, starts)
-        training.restore(read_pickle(tmp_path / "checkpoint.pkl"))
-        assert training.iteration == stop
-    training.run(args["num_iters"])
-    alone = Training(args, sets, starts)
-    alone.run(args["num_iters"])
-    assert written(training.results(), tmp_path / "parts.pkl") == written(alone.results(), tmp_path / "alone.pkl")

@@ -5,67 +5,30 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import resolved_settings
+from conftest import learner_with_random_weights, resolved_settings
+from numpy_reference import attention, embedded, layer_norm, linear, loss_and_accuracy
 
 from memorization.learners import build_learner
 
 
 def reference_forward(state, tokens, num_heads):
-    """Logits (B, T, 2) by the equations, one sequence, head and position at a time."""
-    B, T = tokens.shape
-    C = state["wte.weight"].shape[1]
-    d = C // num_heads
-    logits = np.zeros((B, T, 2))
-    for b in range(B):
-        x = np.array([state["wte.weight"][tokens[b, t]] + state["wpe.weight"][t] for t in range(T)])
-        qkv = x @ state["c_attn.weight"].T + state["c_attn.bias"]
-        q, k, v = qkv[:, :C], qkv[:, C : 2 * C], qkv[:, 2 * C :]
-        attended = np.zeros((T, C))
-        for h in range(num_heads):
-            head = slice(h * d, (h + 1) * d)
-            for t in range(T):
-                scores = np.array([q[t, head] @ k[j, head] / np.sqrt(d) for j in range(t + 1)])
-                weights = np.exp(scores - scores.max())
-                weights /= weights.sum()
-                attended[t, head] = sum(weights[j] * v[j, head] for j in range(t + 1))
-        mean = attended.mean(axis=1, keepdims=True)
-        variance = ((attended - mean) ** 2).mean(axis=1, keepdims=True)
-        y = (attended - mean) / np.sqrt(variance + 1e-5)
-        y = y * state["ln_f.weight"] + state["ln_f.bias"]
+    """Logits (B, T, 2) by the equations."""
+    logits = np.zeros((*tokens.shape, 2))
+    for b, sequence in enumerate(tokens):
+        attended, _ = attention(linear(embedded(sequence, state), state, "c_attn"), num_heads)
+        y = layer_norm(attended, state, "ln_f")
         i = 0
         while f"linear_modules.{i}.weight" in state:
-            z = y @ state[f"linear_modules.{i}.weight"].T + state[f"linear_modules.{i}.bias"]
+            z = linear(y, state, f"linear_modules.{i}")
             y = np.maximum(z, 0) if i == 0 else np.maximum(z, 0) + y
             i += 1
-        logits[b] = y @ state["lm_head.weight"].T + state["lm_head.bias"]
+        logits[b] = linear(y, state, "lm_head")
     return logits
 
 
-def reference_loss_and_accuracy(logits, targets):
-    """Negative log-likelihood (nats) and whether the more probable value is right, of each bit."""
-    loss, accuracy = [], []
-    for sequence_logits, sequence_targets in zip(logits, targets, strict=True):
-        nll = [
-            np.log(np.exp(row).sum()) - row[bit]
-            for row, bit in zip(sequence_logits, sequence_targets, strict=True)
-        ]
-        right = [row.argmax() == bit for row, bit in zip(sequence_logits, sequence_targets, strict=True)]
-        loss.append(nll)
-        accuracy.append(right)
-    return np.array(loss), np.array(accuracy)
-
-
 def random_learner(**changed):
-    """A learner whose model has weights of order 1, so that attention is far from uniform."""
-    settings = SimpleNamespace(**resolved_settings(**changed))
-    learner = build_learner(settings, [])
-    model = learner.model
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.5)
-    state = {name: value.numpy().astype(np.float64) for name, value in model.state_dict().items()}
-    return learner, state, settings
+    args = resolved_settings(**changed)
+    return *learner_with_random_weights(args), SimpleNamespace(**args)
 
 
 def build_model(**changed):
@@ -89,7 +52,7 @@ def test_forward_and_loss_follow_the_equations(changed):
     assert np.ptp(expected) > 0.5
     np.testing.assert_allclose(logits, expected, atol=1e-5, rtol=1e-5)
     loss, accuracy = learner.evaluate(sequences)
-    expected_loss, expected_accuracy = reference_loss_and_accuracy(expected, sequences[:, 1:])
+    expected_loss, expected_accuracy = loss_and_accuracy(expected, sequences[:, 1:])
     np.testing.assert_allclose(loss, expected_loss, atol=1e-5)
     np.testing.assert_allclose(accuracy, expected_accuracy, atol=1e-6)
 

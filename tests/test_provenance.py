@@ -9,21 +9,14 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import REPOSITORY, copy_repository
+from conftest import REPOSITORY, Named, copy_repository
 
 from memorization.cache import DamagedTableError, read_table, write_pickle, write_table
+from memorization.figure_style import new_figure, save_figure
 from memorization.provenance import sha256, write_provenance
 from memorization.verification import DIFFERENT, IDENTICAL, WITHIN_TOLERANCE, compare, record
 
 SCRIPTS = REPOSITORY / "workflow" / "scripts"
-
-
-class Named(SimpleNamespace):
-    def __iter__(self):
-        return iter(vars(self).values())
-
-    def items(self):
-        return vars(self).items()
 
 
 def job(folder, rule, inputs, output, **params):
@@ -49,6 +42,19 @@ def test_a_sidecar_says_what_a_result_was_made_by_and_from(tmp_path):
     assert re.fullmatch("[0-9a-f]{40}|unknown", sidecar["code"]["commit"])
     assert sidecar["libraries"]["torch"].startswith("2.13.0")
     assert sidecar["processor"]
+
+
+def test_a_figure_is_saved_to_each_output_with_its_provenance(tmp_path):
+    (tmp_path / "table.parquet").write_text("table")
+    drawing, _ = new_figure(rows=1, columns=1, width=2, height=2)
+    outputs = Named(png=str(tmp_path / "figure.png"), pdf=str(tmp_path / "figure.pdf"))
+    inputs = Named(table=str(tmp_path / "table.parquet"))
+    save_figure(drawing, SimpleNamespace(rule="plot", input=inputs, output=outputs, params=Named()))
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "figure.pdf").read_bytes().startswith(b"%PDF")
+    for name in ("figure.png", "figure.pdf"):
+        sidecar = json.loads((tmp_path / f"{name}.provenance.json").read_text())
+        assert sidecar["sha256"] == sha256(tmp_path / name)
 
 
 def trace(path):

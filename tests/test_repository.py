@@ -9,6 +9,8 @@ import pytest
 import yaml
 from conftest import REPOSITORY, SNAKEMAKE, snakemake
 
+from memorization.configuration import RULES
+
 TOOLS = Path(sys.executable).parent
 
 
@@ -93,5 +95,7 @@ def test_the_slurm_profile_sets_the_resources_of_every_rule():
     targets = {"all", *yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text())["experiments"]}
     rules = {rule for rule in listed.stdout.split() if rule not in targets and not rule.startswith("plot_")}
     assert set(profile["set-resources"]) == rules
+    # No experiment may have the name of one.
+    assert {*rules, "all"} == set(RULES)
     for resources in profile["set-resources"].values():
         assert {"mem_mb", "runtime"} <= set(resources)

@@ -1,21 +1,27 @@
 """Trunks and branches: what is trained in two jobs, or stopped and continued, ends with the same bytes."""
 
 import pytest
-from conftest import resolved_settings
+from conftest import resolved_settings, sets_of
 from test_dam import dam_settings
+from test_gpt import gpt_settings
 
 from memorization.cache import read_pickle, write_pickle
-from memorization.sequences import generate_sequence_set
 from memorization.settings import Stage, settings_until
 from memorization.training import Training
 
-SETTINGS = {"one_layer_attention": resolved_settings, "dam": dam_settings}
+SETTINGS = {"one_layer_attention": resolved_settings, "gpt": gpt_settings, "dam": dam_settings}
 BRANCHES = [
     ("one_layer_attention", {}),
     ("one_layer_attention", {"freeze": "attention", "num_switches": 2}),
     ("one_layer_attention", {"freeze": "mlp", "optimizer": "adamw", "weight_decay": 0.1}),
     ("one_layer_attention", {"reset_optimizer_at_switch": True, "num_switches": 2}),
     ("one_layer_attention", {"reset_model_at_switch": True}),
+    ("gpt", {}),
+    ("gpt", {"freeze": "attention", "num_switches": 2}),
+    ("gpt", {"freeze": "mlp", "optimizer": "adamw", "weight_decay": 0.1}),
+    ("gpt", {"freeze": "embeddings"}),
+    ("gpt", {"reset_optimizer_at_switch": True, "num_switches": 2}),
+    ("gpt", {"reset_model_at_switch": True}),
     ("dam", {}),
     ("dam", {"freeze": "A", "num_switches": 2}),
     ("dam", {"freeze": "both", "clear_memory_at_switch": True}),
@@ -26,9 +32,7 @@ BRANCHES = [
 
 def settings_and_sets(model, changed):
     args = SETTINGS[model](**changed)
-    starts = list(range(0, args["num_iters"], args["num_iters_per_set"]))
-    sets = [generate_sequence_set(args["seed"], s, args["K"], args["len_context"]) for s in range(len(starts))]
-    return args, sets, starts
+    return args, *sets_of(args)
 
 
 def written(content, path):

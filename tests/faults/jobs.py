@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import torch
 import torch._dynamo  # torch imports it at the first step: here once for all forks
+from conftest import Named
 
 from memorization.settings import SETTINGS_OF_MODEL, Stage, settings_until
 
@@ -29,19 +30,6 @@ SMALL = {
         "num_switches": 2, "reset_optimizer_at_switch": True,
     },
 }  # fmt: skip
-
-
-class Params(SimpleNamespace):
-    """What a script sees as ``snakemake.params``, ``.input`` or ``.output``."""
-
-    def items(self):
-        return vars(self).items()
-
-    def __iter__(self):
-        return iter(vars(self).values())
-
-    def __getitem__(self, key):
-        return list(vars(self).values())[key] if isinstance(key, int) else vars(self)[key]
 
 
 class Run:
@@ -83,9 +71,9 @@ class Run:
         inputs, outputs, params = parts[rule]
         return SimpleNamespace(
             rule=rule,
-            input=Params(**{key: path(name) for key, name in inputs.items()}),
-            output=Params(**{key: path(name) for key, name in outputs.items()}),
-            params=Params(**params, code="of the test"),
+            input=Named(**{key: path(name) for key, name in inputs.items()}),
+            output=Named(**{key: path(name) for key, name in outputs.items()}),
+            params=Named(**params, code="of the test"),
             log=[path(f"{rule}.log")],
             config={"checkpoint_seconds": self.checkpoint_seconds},
             wildcards=SimpleNamespace(run="run", trunk="trunk"),

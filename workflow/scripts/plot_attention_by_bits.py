@@ -2,10 +2,9 @@
 
 import numpy as np
 
-from memorization.cache import read_table, write_figure
-from memorization.figure_style import WEIGHTS_LABELS, by_model, condition_columns, new_figure
+from memorization.cache import read_table
+from memorization.figure_style import WEIGHTS_LABELS, by_model, first_condition, new_figure, save_figure
 from memorization.progress import start_log
-from memorization.provenance import write_provenance
 
 NEEDS = ("a transformer",)
 MOMENTS = ("pre_switch_1", "final", "swap_attention")
@@ -14,13 +13,9 @@ start_log(snakemake.log[0])
 table = read_table(snakemake.input.attention_maps)
 # Single heads of the first layer, where attention depends on the bits; the first condition of each model.
 table = table[(table["layer"] == 0) & (table["head"] >= 0) & (table["query_bit"] >= 0)]
-columns = condition_columns(table, "weights")
 rows = []
 for model, of_model in by_model(table):
-    if columns:
-        first = of_model[columns].iloc[0]
-        same = (of_model[columns] == first) | (of_model[columns].isna() & first.isna())
-        of_model = of_model[same.all(axis=1)]
+    of_model = first_condition(of_model, "weights")
     of_model = of_model.assign(over_uniform=of_model["attention_mean"] * of_model["predicted_position"])
     rows.append((model, of_model))
 moments = [weights for weights in MOMENTS if weights in set(table["weights"])]
@@ -41,6 +36,4 @@ for ax in axes[-1]:
 for ax in axes[:, 1:].flat:
     ax.tick_params(labelleft=False)
 figure.colorbar(image, ax=axes, label="attention over uniform\n(powers of 2)", shrink=0.8)
-for path in snakemake.output:
-    write_figure(figure, path)
-write_provenance(snakemake)
+save_figure(figure, snakemake)

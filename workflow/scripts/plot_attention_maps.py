@@ -1,9 +1,8 @@
 """Attention as heat maps: mean over the heads and single heads, before and after the first switch and swapped."""
 
-from memorization.cache import read_table, write_figure
-from memorization.figure_style import WEIGHTS_LABELS, by_model, condition_columns, new_figure
+from memorization.cache import read_table
+from memorization.figure_style import WEIGHTS_LABELS, by_model, first_condition, lines, new_figure, save_figure
 from memorization.progress import start_log
-from memorization.provenance import write_provenance
 
 SINGLE_HEADS = 3
 MOMENTS = ("pre_switch_1", "final", "swap_attention")
@@ -11,13 +10,9 @@ start_log(snakemake.log[0])
 table = read_table(snakemake.input.attention_maps)
 # The first layer, in the first condition of each model.
 table = table[table["layer"] == 0]
-columns = condition_columns(table, "weights")
 rows = []
 for model, of_model in by_model(table):
-    if columns:
-        first = of_model[columns].iloc[0]
-        same = (of_model[columns] == first) | (of_model[columns].isna() & first.isna())
-        of_model = of_model[same.all(axis=1)]
+    of_model = first_condition(of_model, "weights")
     rows += [(model, weights, of_model) for weights in MOMENTS if weights in set(of_model["weights"])]
 heads = sorted(table["head"].unique())[: 1 + SINGLE_HEADS]
 figure, axes = new_figure(len(rows), len(heads), width=2, height=1.9, sharex=False, sharey=False)
@@ -36,12 +31,10 @@ for (model, weights, of_model), row in zip(rows, axes, strict=True):
             values, extent=extent, cmap="viridis", vmin=0, vmax=1, aspect="auto", interpolation="nearest"
         )
     name = WEIGHTS_LABELS[weights].replace(", ", ",\n")
-    row[0].set_ylabel("\n".join(filter(None, [model, name, "predicted bit"])))
+    row[0].set_ylabel(lines(model, name, "predicted bit"))
 for head, ax in zip(heads, axes[0], strict=True):
     ax.set_title("mean over heads" if head < 0 else f"head {head}")
 for ax in axes[-1]:
     ax.set_xlabel("position attended to")
 figure.colorbar(image, ax=axes, label="attention", shrink=0.5)
-for path in snakemake.output:
-    write_figure(figure, path)
-write_provenance(snakemake)
+save_figure(figure, snakemake)

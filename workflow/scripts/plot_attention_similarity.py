@@ -1,9 +1,8 @@
 """How alike the attention before the switch and at the end is, for each condition."""
 
-from memorization.cache import read_table, write_figure
-from memorization.figure_style import by_model, conditions, legend_below, new_figure
+from memorization.cache import read_table
+from memorization.figure_style import by_model, conditions, legend_below, new_figure, save_figure
 from memorization.progress import start_log
-from memorization.provenance import write_provenance
 
 NEEDS = ("a switch",)
 HEADS = {"same": ("o", "a head with itself"), "other": ("x", "with another head")}
@@ -33,6 +32,4 @@ for marker, label in HEADS.values():
 axes[-1, 0].set_xlabel("similarity of the attention across the switch")
 axes[-1, 0].set_xlim(-1.05, 1.05)
 legend_below(figure, axes)
-for path in snakemake.output:
-    write_figure(figure, path)
-write_provenance(snakemake)
+save_figure(figure, snakemake)

@@ -2,7 +2,7 @@
 
 import math
 
-from memorization.cache import read_table, write_figure
+from memorization.cache import read_table
 from memorization.figure_style import (
     band_centre,
     before_and_after,
@@ -11,9 +11,9 @@ from memorization.figure_style import (
     label_below,
     legend_below,
     limit_to_means,
+    save_figure,
 )
 from memorization.progress import start_log
-from memorization.provenance import write_provenance
 
 # Where zero appearances are drawn on the logarithmic axis.
 ZERO = 0.4
@@ -31,6 +31,4 @@ for ax, metric, rows in panels:
     ax.set_xlim(ZERO * 0.8, most * 1.3)
 label_below(panels, "appearances in training")
 legend_below(figure, axes)
-for path in snakemake.output:
-    write_figure(figure, path)
-write_provenance(snakemake)
+save_figure(figure, snakemake)

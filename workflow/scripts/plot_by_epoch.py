@@ -2,7 +2,7 @@
 
 from matplotlib.lines import Line2D
 
-from memorization.cache import read_table, write_figure
+from memorization.cache import read_table
 from memorization.figure_style import (
     AXIS_LABELS,
     by_model,
@@ -10,11 +10,12 @@ from memorization.figure_style import (
     draw_chance,
     draw_mean,
     draw_switches,
+    limit_to_means,
     new_figure,
+    save_figure,
     share_trunk,
 )
 from memorization.progress import start_log
-from memorization.provenance import write_provenance
 
 start_log(snakemake.log[0])
 table = read_table(snakemake.input.by_epoch)
@@ -29,6 +30,7 @@ for (model, of_model), column in zip(models, axes.T, strict=True):
     for metric, ax in zip(AXIS_LABELS, column, strict=True):
         draw_chance(ax, metric)
         draw_switches(ax, of_model)
+        limit_to_means(ax, table[f"{metric}_mean"])
         for i, (_, colour, rows) in enumerate(found):
             for sequence_set, tested in rows.groupby("sequence_set"):
                 current = tested[tested["current_set"] == sequence_set]
@@ -55,6 +57,4 @@ handles = [
     Line2D([], [], color="0.55", linestyle=(0, (1, 2)), label="chance"),
 ]
 figure.legend(handles=handles, loc="outside upper right", ncols=3)
-for path in snakemake.output:
-    write_figure(figure, path)
-write_provenance(snakemake)
+save_figure(figure, snakemake)

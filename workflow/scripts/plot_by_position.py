@@ -1,9 +1,8 @@
 """Accuracy against the length of the revealed prefix, when a set has just been trained on."""
 
-from memorization.cache import read_table, write_figure
-from memorization.figure_style import AXIS_LABELS, conditions, draw_chance, draw_mean, new_figure
+from memorization.cache import read_table
+from memorization.figure_style import AXIS_LABELS, conditions, draw_chance, draw_mean, new_figure, save_figure
 from memorization.progress import start_log
-from memorization.provenance import write_provenance
 
 start_log(snakemake.log[0])
 table = read_table(snakemake.input.by_position)
@@ -19,6 +18,4 @@ for ax, sequence_set, title in zip(axes[0], (0, -1), ("trained on", "held out"),
 axes[0, 0].set_ylabel(AXIS_LABELS["accuracy"])
 if axes[0, 0].get_legend_handles_labels()[0]:
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right upper")
-for path in snakemake.output:
-    write_figure(figure, path)
-write_provenance(snakemake)
+save_figure(figure, snakemake)

@@ -1,6 +1,6 @@
 """Accuracy and loss against rank, before and after the first switch, one panel a condition."""
 
-from memorization.cache import read_table, write_figure
+from memorization.cache import read_table
 from memorization.figure_style import (
     band_centre,
     before_and_after,
@@ -9,9 +9,9 @@ from memorization.figure_style import (
     label_below,
     legend_below,
     limit_to_means,
+    save_figure,
 )
 from memorization.progress import start_log
-from memorization.provenance import write_provenance
 
 start_log(snakemake.log[0])
 table = before_and_after(read_table(snakemake.input.by_rank))
@@ -22,6 +22,4 @@ for ax, metric, rows in panels:
     ax.set_xscale("log")
 label_below(panels, "rank + 1")
 legend_below(figure, axes)
-for path in snakemake.output:
-    write_figure(figure, path)
-write_provenance(snakemake)
+save_figure(figure, snakemake)

@@ -1,6 +1,6 @@
 """Accuracy of a set that has just been trained on against the one setting that is swept."""
 
-from memorization.cache import read_table, write_figure
+from memorization.cache import read_table
 from memorization.figure_style import (
     AXIS_LABELS,
     BLACK,
@@ -11,9 +11,9 @@ from memorization.figure_style import (
     draw_points,
     log_axis,
     new_figure,
+    save_figure,
 )
 from memorization.progress import start_log
-from memorization.provenance import write_provenance
 
 NEEDS = ("one swept number",)
 start_log(snakemake.log[0])
@@ -31,6 +31,4 @@ for ax, metric in zip(axes[0], AXIS_LABELS, strict=True):
     ax.set_xlabel(SETTING_LABELS.get(setting, setting.replace("_", " ")))
     ax.set_ylabel(AXIS_LABELS[metric])
 figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-for path in snakemake.output:
-    write_figure(figure, path)
-write_provenance(snakemake)
+save_figure(figure, snakemake)

@@ -1,6 +1,6 @@
 """Accuracy on the set that was trained on last against the number of parameters, one line an architecture."""
 
-from memorization.cache import read_table, write_figure
+from memorization.cache import read_table
 from memorization.figure_style import (
     AXIS_LABELS,
     by_model,
@@ -11,9 +11,9 @@ from memorization.figure_style import (
     log_axis,
     new_figure,
     ordered_colours,
+    save_figure,
 )
 from memorization.progress import start_log
-from memorization.provenance import write_provenance
 
 MARKERS = "osD^vP*X"
 start_log(snakemake.log[0])
@@ -39,6 +39,4 @@ for (model, of_model), column in zip(models, axes.T, strict=True):
         column[-1].legend(loc="upper left", bbox_to_anchor=(0, -0.25))
 for metric, ax in zip(AXIS_LABELS, axes[:, 0], strict=True):
     ax.set_ylabel(AXIS_LABELS[metric])
-for path in snakemake.output:
-    write_figure(figure, path)
-write_provenance(snakemake)
+save_figure(figure, snakemake)

@@ -1,6 +1,6 @@
 """Accuracy and loss on each set under the final weights and with one part swapped back."""
 
-from memorization.cache import read_table, write_figure
+from memorization.cache import read_table
 from memorization.figure_style import (
     WEIGHTS_COLOURS,
     WEIGHTS_LABELS,
@@ -9,10 +9,10 @@ from memorization.figure_style import (
     draw_points,
     label_below,
     legend_below,
+    save_figure,
     set_label,
 )
 from memorization.progress import start_log
-from memorization.provenance import write_provenance
 
 start_log(snakemake.log[0])
 table = read_table(snakemake.input.by_weights)
@@ -38,6 +38,4 @@ for ax, metric, rows in panels:
     ax.set_xticks(range(len(sets)), [set_label(s).replace(" (", "\n(") for s in sets], fontsize=7.5)
 label_below(panels, "")
 legend_below(figure, axes)
-for path in snakemake.output:
-    write_figure(figure, path)
-write_provenance(snakemake)
+save_figure(figure, snakemake)

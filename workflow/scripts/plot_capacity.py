@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from memorization.cache import read_table, write_figure
+from memorization.cache import read_table
 from memorization.figure_style import (
     condition_columns,
     condition_label,
@@ -11,9 +11,9 @@ from memorization.figure_style import (
     log_axis,
     new_figure,
     ordered_colours,
+    save_figure,
 )
 from memorization.progress import start_log
-from memorization.provenance import write_provenance
 
 NEEDS = ("a sweep of K",)
 MARKERS = {"one_layer_attention": "o", "gpt": "s", "dam": "D"}
@@ -74,6 +74,4 @@ for ax in axes[0]:
     ax.set_yscale("log")
     if ax.get_legend_handles_labels()[0]:
         ax.legend(loc="upper left", bbox_to_anchor=(0, -0.2))
-for path in snakemake.output:
-    write_figure(figure, path)
-write_provenance(snakemake)
+save_figure(figure, snakemake)

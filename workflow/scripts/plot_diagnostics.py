@@ -1,9 +1,8 @@
 """Sharpness of A, correlation of the heads and what the memory holds, against iterations."""
 
-from memorization.cache import read_table, write_figure
-from memorization.figure_style import conditions, draw_mean, draw_switches, new_figure
+from memorization.cache import read_table
+from memorization.figure_style import conditions, draw_mean, draw_switches, new_figure, save_figure
 from memorization.progress import start_log
-from memorization.provenance import write_provenance
 
 NEEDS = ("the model dam",)
 PANELS = {
@@ -25,6 +24,4 @@ for (metric, label), ax in zip(PANELS.items(), axes[:, 0], strict=True):
 axes[-1, 0].set_xlabel("iterations")
 if axes[0, 0].get_legend_handles_labels()[0]:
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right upper")
-for path in snakemake.output:
-    write_figure(figure, path)
-write_provenance(snakemake)
+save_figure(figure, snakemake)

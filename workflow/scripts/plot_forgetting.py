@@ -1,20 +1,21 @@
 """Recall of earlier sets against the iterations since each was left, with fitted laws and their AIC."""
 
-import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
 
-from memorization.cache import read_table, write_figure
+from memorization.cache import read_table
 from memorization.figure_style import (
     FORM_LABELS,
     by_model,
     conditions,
     draw_points,
     legend_below,
+    lines,
+    log_spaced,
     new_figure,
+    save_figure,
 )
 from memorization.progress import start_log
-from memorization.provenance import write_provenance
 
 NEEDS = ("a switch", "tests of earlier sets")
 # So many of the measured points are drawn.
@@ -44,9 +45,7 @@ for i, (model, of_model) in enumerate(models):
         in_band = of_model[(of_model["rank_low"] == low) & (of_model["rank_high"] == high)]
         for label, colour, rows in conditions(in_band, "rank_low"):
             rows = rows[rows["iters_since_switch"] > 0]
-            # Points as far apart on the logarithmic axis as can be told from one another.
-            step = np.unique(np.geomspace(1, len(rows), POINTS).astype(int)) - 1 if len(rows) else []
-            points = rows.iloc[step]
+            points = log_spaced(rows, POINTS)
             style = {"color": colour, "linestyle": "", "marker": "o", "markersize": 3}
             draw_points(ax, points["iters_since_switch"], points, "recall", label=label or "measured", **style)
             for form in FORM_LABELS:
@@ -74,11 +73,9 @@ for i, (model, of_model) in enumerate(models):
         below.set_xticks(range(len(FORM_LABELS)), [label.replace(" ", "\n") for label in FORM_LABELS.values()])
         below.set_ylim(-0.05 * most, 1.3 * most)
         below.set_xlim(-0.5, len(FORM_LABELS) - 0.2)
-    axes[2 * i, 0].set_ylabel("\n".join(filter(None, [model, "recall"])))
-    axes[2 * i + 1, 0].set_ylabel("\n".join(filter(None, [model, "AIC above the best"])))
+    axes[2 * i, 0].set_ylabel(lines(model, "recall"))
+    axes[2 * i + 1, 0].set_ylabel(lines(model, "AIC above the best"))
 for form, label in FORM_LABELS.items():
     axes[0, 0].add_line(Line2D([], [], color="0.3", linewidth=1, linestyle=DASHES[form], label=f"fit: {label}"))
 legend_below(figure, axes)
-for path in snakemake.output:
-    write_figure(figure, path)
-write_provenance(snakemake)
+save_figure(figure, snakemake)

@@ -1,9 +1,8 @@
 """Iterations on the set after the first switch until its accuracy reaches a threshold."""
 
-from memorization.cache import read_table, write_figure
-from memorization.figure_style import by_model, conditions, draw_points, new_figure
+from memorization.cache import read_table
+from memorization.figure_style import by_model, conditions, draw_points, new_figure, save_figure
 from memorization.progress import start_log
-from memorization.provenance import write_provenance
 
 NEEDS = ("a switch",)
 start_log(snakemake.log[0])
@@ -24,6 +23,4 @@ for (model, of_model), ax in zip(models, axes[0], strict=True):
     if ax.get_legend_handles_labels()[0]:
         ax.legend(loc="upper left", bbox_to_anchor=(0, -0.18))
 axes[0, 0].set_ylabel("iterations since the switch")
-for path in snakemake.output:
-    write_figure(figure, path)
-write_provenance(snakemake)
+save_figure(figure, snakemake)

@@ -1,9 +1,8 @@
 """Recall against rank when a set has just been trained on, over the occupancy of the queue."""
 
-from memorization.cache import read_table, write_figure
-from memorization.figure_style import band_centre, conditions, draw_points, new_figure, recall
+from memorization.cache import read_table
+from memorization.figure_style import band_centre, conditions, draw_points, new_figure, recall, save_figure
 from memorization.progress import start_log
-from memorization.provenance import write_provenance
 
 NEEDS = ("the model dam",)
 start_log(snakemake.log[0])
@@ -27,6 +26,4 @@ ax.set_xlabel("rank + 1")
 ax.set_ylabel("recall (2 · accuracy − 1)")
 ax.set_ylim(-0.06, 1.06)
 figure.legend(loc="outside right upper")
-for path in snakemake.output:
-    write_figure(figure, path)
-write_provenance(snakemake)
+save_figure(figure, snakemake)

@@ -1,6 +1,6 @@
 """Accuracy on the sets before and after the switch, with a part swapped back, against the number of parameters."""
 
-from memorization.cache import read_table, write_figure
+from memorization.cache import read_table
 from memorization.figure_style import (
     AXIS_LABELS,
     WEIGHTS_COLOURS,
@@ -10,11 +10,12 @@ from memorization.figure_style import (
     draw_chance,
     draw_points,
     legend_below,
+    lines,
     log_axis,
     new_figure,
+    save_figure,
 )
 from memorization.progress import start_log
-from memorization.provenance import write_provenance
 
 NEEDS = ("a switch",)
 SETS = {0: "set 0 (pre-switch)", 1: "set 1 (post-switch)"}
@@ -28,7 +29,7 @@ figure, axes = new_figure(
 for i, (model, of_model) in enumerate(models):
     for j, (sequence_set, set_name) in enumerate(SETS.items()):
         row = axes[len(SETS) * i + j]
-        row[0].set_ylabel("\n".join(filter(None, [model, set_name, AXIS_LABELS["accuracy"]])))
+        row[0].set_ylabel(lines(model, set_name, AXIS_LABELS["accuracy"]))
         for freeze, ax in zip(frozen, row, strict=True):
             draw_chance(ax, "accuracy")
             of_panel = of_model[of_model["sequence_set"] == sequence_set]
@@ -44,6 +45,4 @@ for freeze, ax in zip(frozen, axes[0], strict=True):
 for ax in axes[-1]:
     ax.set_xlabel("parameters")
 legend_below(figure, axes)
-for path in snakemake.output:
-    write_figure(figure, path)
-write_provenance(snakemake)
+save_figure(figure, snakemake)

@@ -8,12 +8,12 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from .fits import FORMS, Fit, fit_forgetting
+from .sequences import HELD_OUT
 from .theory import queue_occupancy
 
 METRICS = ["loss", "accuracy"]
 NUM_SEQUENCES = "num_sequences"
 CONFIDENCE = 0.95
-HELD_OUT = -1
 THRESHOLDS = (0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 
 # Each takes a table of a run and the run's resolved settings, and returns the run's rows of the group's

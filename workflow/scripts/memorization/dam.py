@@ -175,10 +175,8 @@ class DamLearner:
         self.queue.append(identities)
         self._set_stored(*self.queue.stored())
 
-    def switch(self, sequence_set: int) -> None:
-        """Clear the memory, or the moments of the optimiser, where the settings say so."""
-        if self.settings.reset_optimizer_at_switch:
-            self.optimizer.state.clear()
+    def switch(self) -> None:
+        """Clear the memory, where the settings say so."""
         if self.settings.clear_memory_at_switch:
             self.queue.clear()
             self._set_stored(*self.queue.stored())

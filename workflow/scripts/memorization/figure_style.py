@@ -13,6 +13,9 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from .cache import write_figure
+from .provenance import write_provenance
+
 matplotlib.use("agg")
 matplotlib.rcParams |= {
     "font.size": 9,
@@ -131,6 +134,13 @@ def ordered_colours(number: int) -> list[Any]:
     return [matplotlib.colormaps["viridis"](0.8 * i / max(number - 1, 1)) for i in range(number)]
 
 
+def save_figure(figure: Figure, job: Any) -> None:
+    """Write a figure to each output of a job (the object ``snakemake`` of its script), with its provenance."""
+    for path in job.output:
+        write_figure(figure, path)
+    write_provenance(job)
+
+
 def by_model(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """Return the name and the rows of each model of a table; without a name where there is only one."""
     if "model" not in table or table["model"].nunique() <= 1:
@@ -155,7 +165,7 @@ def condition_panels(
     for i, (model, of_model) in enumerate(found):
         for j, metric in enumerate(metrics):
             row = axes[i * len(metrics) + j]
-            row[0].set_ylabel("\n".join(filter(None, [model, AXIS_LABELS[metric]])))
+            row[0].set_ylabel(lines(model, AXIS_LABELS[metric]))
             for ax in row[len(of_model) :]:
                 ax.set_visible(False)
             for ax, (label, _, rows) in zip(row, of_model, strict=False):
@@ -203,6 +213,18 @@ def before_and_after(table: pd.DataFrame) -> pd.DataFrame:
 def condition_columns(table: pd.DataFrame, first_key: str) -> list[str]:
     """Return the swept settings of a table: the columns before its first key."""
     return list(table.columns[: table.columns.get_loc(first_key)])
+
+
+def first_condition(rows: pd.DataFrame, first_key: str) -> pd.DataFrame:
+    """Return the rows of the first condition of a table."""
+    columns = condition_columns(rows, first_key)
+    first = rows[columns].iloc[0]
+    return rows[((rows[columns] == first) | (rows[columns].isna() & first.isna())).all(axis=1)]
+
+
+def lines(*parts: str) -> str:
+    """Return the parts of a label that are not empty, below one another."""
+    return "\n".join(filter(None, parts))
 
 
 def conditions(table: pd.DataFrame, first_key: str) -> list[tuple[str, Any, pd.DataFrame]]:
@@ -288,6 +310,12 @@ def log_axis(axis: Axis) -> None:
     axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x / 1000:g}k" if x >= 1000 else f"{x:g}"))
+
+
+def log_spaced(rows: pd.DataFrame, number: int) -> pd.DataFrame:
+    """Return about ``number`` of the rows, as far apart on a logarithmic axis as can be told from one another."""
+    places = np.unique(np.geomspace(1, len(rows), number).astype(int)) - 1 if len(rows) else []
+    return rows.iloc[places]
 
 
 def limit_to_means(axes: Axes, means: pd.Series) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import curve_fit
+from scipy.optimize import least_squares
 
 
 @dataclass(frozen=True)
@@ -52,15 +52,14 @@ def fit_forgetting(t: np.ndarray, recall: np.ndarray) -> dict[str, Fit]:
     fits = {}
     for name, form in FORMS.items():
         low, high = zip(*(bounds[parameter] for parameter in form.parameters), strict=True)
-        values, _ = curve_fit(
-            form.recall,
-            t,
-            recall,
-            p0=[start[parameter] for parameter in form.parameters],
+        # The best that was found, also where a curve of noise leaves nothing to converge to.
+        values = least_squares(
+            lambda values, form=form: form.recall(t, *values) - recall,
+            x0=[start[parameter] for parameter in form.parameters],
             bounds=(low, high),
             x_scale=[max(start[parameter], 1e-3) for parameter in form.parameters],
-            max_nfev=5000,
-        )
+            max_nfev=500,
+        ).x
         fitted = form.recall(t, *values)
         residual = max(float(((recall - fitted) ** 2).sum()), np.finfo(float).tiny)
         aic = len(t) * np.log(residual / len(t)) + 2 * (len(values) + 1)

@@ -29,8 +29,12 @@ class Learner(Protocol):
         ``identities`` (B,) are the rows of the sequences in all sets of the run, one after the other.
         """
 
-    def switch(self, sequence_set: int) -> None:
-        """Do what comes with the switch to ``sequence_set``, after the state was saved."""
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """The optimiser, over what is trained from the start; an evaluation does without."""
+
+    def switch(self) -> None:
+        """Do what a switch does to the model itself, after the state was saved."""
 
     def freeze(self) -> None:
         """Stop every update of the part that the settings name: from the first switch on."""

@@ -4,6 +4,8 @@ from enum import IntEnum
 
 import numpy as np
 
+# What stands for the held-out sequences where a set has its number.
+HELD_OUT = -1
 _HELD_OUT_ROUNDS = 100
 
 

@@ -78,7 +78,9 @@ class Training:
         self.num_appearances = np.zeros_like(self.num_appearances)
         if self.settings.reset_model_at_switch:
             self.learner = build_learner(self.settings, self.sequence_sets)
-        self.learner.switch(self.current_set)
+        if self.settings.reset_optimizer_at_switch:
+            self.learner.optimizer.state.clear()
+        self.learner.switch()
         self.learner.freeze()
 
     def _log(self) -> None:

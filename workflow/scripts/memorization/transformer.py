@@ -42,10 +42,8 @@ class TransformerLearner:
         self.optimizer.step()
         return loss.detach()
 
-    def switch(self, sequence_set: int) -> None:
-        """Let the optimiser forget its moments, where the settings say so."""
-        if self.settings.reset_optimizer_at_switch:
-            self.optimizer.state.clear()
+    def switch(self) -> None:
+        """Do nothing: a transformer has no memory beside its weights."""
 
     def freeze(self) -> None:
         """Stop every update of the part that the settings name."""
