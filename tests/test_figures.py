@@ -13,7 +13,7 @@ from memorization.aggregation import aggregate
 from memorization.evaluation import diagnostics_table, epoch_table, evaluate_run
 from memorization.figure_style import CHANCE, conditions, share_trunk
 from memorization.settings import SETTINGS_OF_MODEL
-from memorization.tables import SOURCES, needs_of_figure, tables_of_figure
+from memorization.tables import KEYS_AND_METRICS, SOURCES, needs_of_figure, read_table_of_group, tables_of_figure
 
 SCRIPTS = REPOSITORY / "workflow" / "scripts"
 FIGURES = sorted(path.stem.removeprefix("plot_") for path in SCRIPTS.glob("plot_*.py"))
@@ -90,7 +90,7 @@ def has(need, found):
 def drawn(figure, experiment, tables, monkeypatch):
     """Run the script of a figure on the tables of an experiment and return what it draws."""
     found = []
-    monkeypatch.setattr(cache, "read_table", lambda path: tables[experiment][path].copy())
+    monkeypatch.setattr("memorization.tables.read_table_of_group", lambda path: tables[experiment][path].copy())
     monkeypatch.setattr(figure_style, "save_figure", lambda drawing, job: found.append(drawing))
     monkeypatch.setattr("memorization.progress.start_log", lambda path: None)
     job = SimpleNamespace(input=SimpleNamespace(**{table: table for table in SOURCES}), output=["a"], log=["log"])
@@ -151,3 +151,12 @@ def test_what_is_before_the_switch_is_drawn_once_only_where_it_is_the_same(table
     assert share_trunk(rows("two truth values"))
     assert not share_trunk(rows("a sweep of one number"))
     assert not share_trunk(rows("one condition"))
+
+
+@pytest.mark.parametrize("table", SOURCES)
+def test_the_columns_that_figures_are_promised_are_those_that_are_made(table, tmp_path):
+    made = group([("one_layer_attention", {})])[table]
+    path = tmp_path / f"{table}.parquet"
+    cache.write_table(made, path)
+    keys, metrics = KEYS_AND_METRICS[table]
+    assert set(read_table_of_group(path)) >= {*keys, *(f"{metric}_mean" for metric in metrics)}

@@ -14,6 +14,7 @@ from conftest import REPOSITORY, Named, copy_repository
 from memorization.cache import DamagedTableError, read_table, write_pickle, write_table
 from memorization.figure_style import new_figure, save_figure
 from memorization.provenance import sha256, write_provenance
+from memorization.tables import read_table_of_group
 from memorization.verification import DIFFERENT, IDENTICAL, WITHIN_TOLERANCE, compare, record
 
 SCRIPTS = REPOSITORY / "workflow" / "scripts"
@@ -149,3 +150,14 @@ def test_a_table_that_lacks_a_column_is_named_with_the_command_that_makes_it_aga
     write_table(pd.DataFrame({"a": [1.0]}), path)
     with pytest.raises(DamagedTableError, match="make it again"):
         read_table(path, columns=["a", "loss"])
+
+
+def test_a_table_of_a_group_that_lacks_a_column_of_a_figure_is_named(tmp_path):
+    path = tmp_path / "iterations_to_accuracy.parquet"
+    keys = {"sequence_set": [0], "threshold": [0.6], "num_seeds": [2], "iterations_mean": [10.0]}
+    complete = pd.DataFrame(keys | {"iterations_low": [8.0], "iterations_high": [12.0]})
+    write_table(complete, path)
+    assert read_table_of_group(path).equals(complete)
+    write_table(complete.drop(columns=["threshold", "iterations_low"]), path)
+    with pytest.raises(DamagedTableError, match=r"no column threshold, iterations_low.*make it again"):
+        read_table_of_group(path)

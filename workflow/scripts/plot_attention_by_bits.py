@@ -2,15 +2,15 @@
 
 import numpy as np
 
-from memorization.cache import read_table
 from memorization.figure_style import WEIGHTS_LABELS, by_model, first_condition, new_figure, save_figure
 from memorization.progress import start_log
+from memorization.tables import read_table_of_group
 
 NEEDS = ("a transformer",)
 MOMENTS = ("pre_switch_1", "final", "swap_attention")
 PAIRS = [(0, 0), (0, 1), (1, 0), (1, 1)]
 start_log(snakemake.log[0])
-table = read_table(snakemake.input.attention_maps)
+table = read_table_of_group(snakemake.input.attention_maps)
 # Single heads of the first layer, where attention depends on the bits; the first condition of each model.
 table = table[(table["layer"] == 0) & (table["head"] >= 0) & (table["query_bit"] >= 0)]
 rows = []

@@ -1,13 +1,13 @@
 """Attention as heat maps: mean over the heads and single heads, before and after the first switch and swapped."""
 
-from memorization.cache import read_table
 from memorization.figure_style import WEIGHTS_LABELS, by_model, first_condition, lines, new_figure, save_figure
 from memorization.progress import start_log
+from memorization.tables import read_table_of_group
 
 SINGLE_HEADS = 3
 MOMENTS = ("pre_switch_1", "final", "swap_attention")
 start_log(snakemake.log[0])
-table = read_table(snakemake.input.attention_maps)
+table = read_table_of_group(snakemake.input.attention_maps)
 # The first layer, in the first condition of each model.
 table = table[table["layer"] == 0]
 rows = []

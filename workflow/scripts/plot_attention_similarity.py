@@ -1,13 +1,13 @@
 """How alike the attention before the switch and at the end is, for each condition."""
 
-from memorization.cache import read_table
 from memorization.figure_style import by_model, conditions, legend_below, new_figure, save_figure
 from memorization.progress import start_log
+from memorization.tables import read_table_of_group
 
 NEEDS = ("a switch",)
 HEADS = {"same": ("o", "a head with itself"), "other": ("x", "with another head")}
 start_log(snakemake.log[0])
-table = read_table(snakemake.input.attention_similarity)
+table = read_table_of_group(snakemake.input.attention_similarity)
 panels = [
     (f"{model}{f', layer {layer}' if of_model['layer'].nunique() > 1 else ''}".strip(", "), rows)
     for model, of_model in by_model(table)

@@ -2,7 +2,6 @@
 
 import math
 
-from memorization.cache import read_table
 from memorization.figure_style import (
     band_centre,
     before_and_after,
@@ -14,11 +13,12 @@ from memorization.figure_style import (
     save_figure,
 )
 from memorization.progress import start_log
+from memorization.tables import read_table_of_group
 
 # Where zero appearances are drawn on the logarithmic axis.
 ZERO = 0.4
 start_log(snakemake.log[0])
-table = before_and_after(read_table(snakemake.input.by_appearances))
+table = before_and_after(read_table_of_group(snakemake.input.by_appearances))
 table = table.assign(appearances=band_centre(table, "appearances", offset=0).clip(lower=ZERO))
 most = table["appearances"].max()
 powers = range(int(math.log10(most)) + 1)

@@ -2,7 +2,6 @@
 
 from matplotlib.lines import Line2D
 
-from memorization.cache import read_table
 from memorization.figure_style import (
     AXIS_LABELS,
     by_model,
@@ -16,9 +15,10 @@ from memorization.figure_style import (
     share_trunk,
 )
 from memorization.progress import start_log
+from memorization.tables import read_table_of_group
 
 start_log(snakemake.log[0])
-table = read_table(snakemake.input.by_epoch)
+table = read_table_of_group(snakemake.input.by_epoch)
 models = by_model(table)
 figure, axes = new_figure(
     rows=2, columns=len(models), width=4.2 if len(models) == 1 else 3.2, height=2.4, sharex="col"

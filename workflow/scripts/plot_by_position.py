@@ -1,11 +1,11 @@
 """Accuracy against the length of the revealed prefix, when a set has just been trained on."""
 
-from memorization.cache import read_table
 from memorization.figure_style import AXIS_LABELS, conditions, draw_chance, draw_mean, new_figure, save_figure
 from memorization.progress import start_log
+from memorization.tables import read_table_of_group
 
 start_log(snakemake.log[0])
-table = read_table(snakemake.input.by_position)
+table = read_table_of_group(snakemake.input.by_position)
 # Just before the first switch, or the end of a run without one; the first set, and held-out sequences.
 table = table[table["weights"] == table["weights"].iloc[0]]
 figure, axes = new_figure(rows=1, columns=2, width=2.9, height=2.8)

@@ -1,6 +1,5 @@
 """Accuracy and loss against rank, before and after the first switch, one panel a condition."""
 
-from memorization.cache import read_table
 from memorization.figure_style import (
     band_centre,
     before_and_after,
@@ -12,9 +11,10 @@ from memorization.figure_style import (
     save_figure,
 )
 from memorization.progress import start_log
+from memorization.tables import read_table_of_group
 
 start_log(snakemake.log[0])
-table = before_and_after(read_table(snakemake.input.by_rank))
+table = before_and_after(read_table_of_group(snakemake.input.by_rank))
 figure, axes, panels = condition_panels(table, "weights", width=2.4, height=2.2)
 for ax, metric, rows in panels:
     draw_sets_before_and_after(ax, metric, rows, lambda line: band_centre(line, "rank", offset=1))

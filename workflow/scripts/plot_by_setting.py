@@ -1,6 +1,5 @@
 """Accuracy of a set that has just been trained on against the one setting that is swept."""
 
-from memorization.cache import read_table
 from memorization.figure_style import (
     AXIS_LABELS,
     BLACK,
@@ -14,10 +13,11 @@ from memorization.figure_style import (
     save_figure,
 )
 from memorization.progress import start_log
+from memorization.tables import read_table_of_group
 
 NEEDS = ("one swept number",)
 start_log(snakemake.log[0])
-table = read_table(snakemake.input.by_weights)
+table = read_table_of_group(snakemake.input.by_weights)
 (setting,) = condition_columns(table, "weights")
 table = table[table["weights"] == table["weights"].iloc[0]]
 figure, axes = new_figure(rows=1, columns=2, width=2.9, height=2.8, sharey=False)

@@ -1,6 +1,5 @@
 """Accuracy on the set that was trained on last against the number of parameters, one line an architecture."""
 
-from memorization.cache import read_table
 from memorization.figure_style import (
     AXIS_LABELS,
     by_model,
@@ -14,10 +13,11 @@ from memorization.figure_style import (
     save_figure,
 )
 from memorization.progress import start_log
+from memorization.tables import read_table_of_group
 
 MARKERS = "osD^vP*X"
 start_log(snakemake.log[0])
-table = read_table(snakemake.input.by_weights)
+table = read_table_of_group(snakemake.input.by_weights)
 table = table[(table["weights"] == "final") & (table["sequence_set"] == table["sequence_set"].max())]
 models = by_model(table)
 figure, axes = new_figure(rows=2, columns=len(models), width=4, height=2.4, sharex="col")

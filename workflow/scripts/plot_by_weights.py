@@ -1,6 +1,5 @@
 """Accuracy and loss on each set under the final weights and with one part swapped back."""
 
-from memorization.cache import read_table
 from memorization.figure_style import (
     WEIGHTS_COLOURS,
     WEIGHTS_LABELS,
@@ -13,9 +12,10 @@ from memorization.figure_style import (
     set_label,
 )
 from memorization.progress import start_log
+from memorization.tables import read_table_of_group
 
 start_log(snakemake.log[0])
-table = read_table(snakemake.input.by_weights)
+table = read_table_of_group(snakemake.input.by_weights)
 table = table[table["weights"].isin(WEIGHTS_COLOURS)]
 sets = [*sorted(s for s in table["sequence_set"].unique() if s >= 0), -1]
 figure, axes, panels = condition_panels(table, "weights", width=2.4, height=2.2)

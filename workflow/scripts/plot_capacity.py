@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 
-from memorization.cache import read_table
 from memorization.figure_style import (
     condition_columns,
     condition_label,
@@ -14,13 +13,14 @@ from memorization.figure_style import (
     save_figure,
 )
 from memorization.progress import start_log
+from memorization.tables import read_table_of_group
 
 NEEDS = ("a sweep of K",)
 MARKERS = {"one_layer_attention": "o", "gpt": "s", "dam": "D"}
 # Morris et al. 2025, see the caption.
 PUBLISHED_BITS_PER_PARAMETER = 3.6
 start_log(snakemake.log[0])
-table = read_table(snakemake.input.capacity)
+table = read_table_of_group(snakemake.input.capacity)
 table = table[(table["weights"] == "final") & (table["sequence_set"] == table["sequence_set"].max())]
 columns = condition_columns(table, "weights")
 if "model" not in table:

@@ -1,8 +1,8 @@
 """Sharpness of A, correlation of the heads and what the memory holds, against iterations."""
 
-from memorization.cache import read_table
 from memorization.figure_style import conditions, draw_mean, draw_switches, new_figure, save_figure
 from memorization.progress import start_log
+from memorization.tables import read_table_of_group
 
 NEEDS = ("the model dam",)
 PANELS = {
@@ -11,7 +11,7 @@ PANELS = {
     "num_distinct_stored": "distinct sequences stored",
 }
 start_log(snakemake.log[0])
-table = read_table(snakemake.input.diagnostics)
+table = read_table_of_group(snakemake.input.diagnostics)
 # Models that have none of these, beside the DAM, are left out.
 table = table.dropna(subset=[f"{metric}_mean" for metric in PANELS], how="all")
 figure, axes = new_figure(rows=len(PANELS), columns=1, width=5.8, height=1.7, sharey=False)

@@ -3,7 +3,6 @@
 import pandas as pd
 from matplotlib.lines import Line2D
 
-from memorization.cache import read_table
 from memorization.figure_style import (
     FORM_LABELS,
     by_model,
@@ -16,6 +15,7 @@ from memorization.figure_style import (
     save_figure,
 )
 from memorization.progress import start_log
+from memorization.tables import read_table_of_group
 
 NEEDS = ("a switch", "tests of earlier sets")
 # So many of the measured points are drawn.
@@ -23,8 +23,8 @@ POINTS = 14
 MARKERS = dict(zip(FORM_LABELS, "os^", strict=True))
 DASHES = dict(zip(FORM_LABELS, [(0, (1, 1)), (0, (4, 2)), "-"], strict=True))
 start_log(snakemake.log[0])
-curves = read_table(snakemake.input.forgetting_curves)
-fits = read_table(snakemake.input.forgetting_fits)
+curves = read_table_of_group(snakemake.input.forgetting_curves)
+fits = read_table_of_group(snakemake.input.forgetting_fits)
 
 
 def shown_bands(rows: pd.DataFrame) -> list[tuple[int, int]]:

@@ -1,6 +1,5 @@
 """Recall of the old set against the sequences drawn since the switch, over the occupancy of the queue."""
 
-from memorization.cache import read_table
 from memorization.figure_style import (
     conditions,
     draw_points,
@@ -11,12 +10,13 @@ from memorization.figure_style import (
     save_figure,
 )
 from memorization.progress import start_log
+from memorization.tables import read_table_of_group
 
 NEEDS = ("a switch", "tests of earlier sets", "the model dam")
 # So many measured points of each condition.
 POINTS = 10
 start_log(snakemake.log[0])
-table = recall(read_table(snakemake.input.forgetting))
+table = recall(read_table_of_group(snakemake.input.forgetting))
 table = table[table["sequence_set"] == 0]
 # The most frequent tested sequence, the middle of the ranks, and the rarest band.
 bands = table[["rank_low", "rank_high"]].drop_duplicates().sort_values("rank_low").to_numpy()

@@ -1,12 +1,12 @@
 """Iterations on the set after the first switch until its accuracy reaches a threshold."""
 
-from memorization.cache import read_table
 from memorization.figure_style import by_model, conditions, draw_points, new_figure, save_figure
 from memorization.progress import start_log
+from memorization.tables import read_table_of_group
 
 NEEDS = ("a switch",)
 start_log(snakemake.log[0])
-table = read_table(snakemake.input.iterations_to_accuracy)
+table = read_table_of_group(snakemake.input.iterations_to_accuracy)
 # A mean over those seeds alone that get there would make a slow condition look fast.
 table = table[table["num_seeds"] == table["num_seeds"].max()]
 table = table[table["sequence_set"] == 1]

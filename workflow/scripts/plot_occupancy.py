@@ -1,13 +1,13 @@
 """Recall against rank when a set has just been trained on, over the occupancy of the queue."""
 
-from memorization.cache import read_table
 from memorization.figure_style import band_centre, conditions, draw_points, new_figure, recall, save_figure
 from memorization.progress import start_log
+from memorization.tables import read_table_of_group
 
 NEEDS = ("the model dam",)
 start_log(snakemake.log[0])
-theory = read_table(snakemake.input.occupancy)
-measured = recall(read_table(snakemake.input.by_rank))
+theory = read_table_of_group(snakemake.input.occupancy)
+measured = recall(read_table_of_group(snakemake.input.by_rank))
 figure, axes = new_figure(rows=1, columns=1, width=4.8, height=3)
 ax = axes[0, 0]
 ax.axhline(0, color="0.55", linewidth=0.8, linestyle=(0, (1, 2)), zorder=0)

@@ -1,6 +1,5 @@
 """Accuracy on the sets before and after the switch, with a part swapped back, against the number of parameters."""
 
-from memorization.cache import read_table
 from memorization.figure_style import (
     AXIS_LABELS,
     WEIGHTS_COLOURS,
@@ -16,11 +15,12 @@ from memorization.figure_style import (
     save_figure,
 )
 from memorization.progress import start_log
+from memorization.tables import read_table_of_group
 
 NEEDS = ("a switch",)
 SETS = {0: "set 0 (pre-switch)", 1: "set 1 (post-switch)"}
 start_log(snakemake.log[0])
-table = read_table(snakemake.input.by_weights)
+table = read_table_of_group(snakemake.input.by_weights)
 frozen = list(table["freeze"].unique()) if "freeze" in table else ["none"]
 models = by_model(table)
 figure, axes = new_figure(

@@ -112,16 +112,22 @@ def write_table(table: "pd.DataFrame", path: str | Path) -> None:
             table.to_parquet(file, index=False)
 
 
-def read_table(path: str | Path, columns: list[str] | None = None) -> "pd.DataFrame":
+def read_table(
+    path: str | Path, columns: list[str] | None = None, needed: list[str] | None = None
+) -> "pd.DataFrame":
     """Read the ``columns`` (all of them by default) of a ``.parquet`` table.
 
-    Raises `DamagedTableError`, with the command that makes it again, where it is none or lacks a column.
+    Raises `DamagedTableError`, with the command that makes it again, where it is none or lacks a column that is
+    asked for or ``needed``.
     """
     import pandas as pd
     import pyarrow as pa
 
     try:
-        return pd.read_parquet(path, columns=columns)
+        table = pd.read_parquet(path, columns=columns)
+        if missing := [column for column in needed or [] if column not in table]:
+            raise KeyError(f"no column {', '.join(missing)}")
+        return table
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:

@@ -1,7 +1,13 @@
-"""The names of a group's tables, and which of them a figure is drawn from."""
+"""The names of a group's tables, what is in them, and which of them a figure is drawn from."""
 
 import ast
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .cache import read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SOURCES = {
     "by_epoch": "epochs",
@@ -21,6 +27,37 @@ SOURCES = {
 }
 """Which of a run's tables each table of a group is made from: ``<run>_<source>.parquet``."""
 
+
+_RANK_BAND = ("rank_low", "rank_high")
+_METRICS = ("loss", "accuracy")
+
+KEYS_AND_METRICS = {
+    "by_epoch": (("epoch", "iter", "current_set", "sequence_set"), _METRICS),
+    "by_rank": (("weights", "sequence_set", *_RANK_BAND), _METRICS),
+    "by_appearances": (("weights", "sequence_set", "appearances_low", "appearances_high"), _METRICS),
+    "by_weights": (("weights", "sequence_set", "num_parameters"), _METRICS),
+    "by_position": (("weights", "sequence_set", "position"), _METRICS),
+    # With what the model logs of itself.
+    "diagnostics": (("epoch", "iter", "current_set"), ("train_loss",)),
+    "attention_maps": (
+        ("weights", "layer", "head", "predicted_position", "key_position", "query_bit", "key_bit"),
+        ("attention",),
+    ),
+    "occupancy": (("weights", "sequence_set", "sequence_rank", "occupancy"), _METRICS),
+    "forgetting": (("sequence_set", "iters_since_switch", *_RANK_BAND), (*_METRICS, "occupancy")),
+    "iterations_to_accuracy": (("sequence_set", "threshold"), ("iterations",)),
+    "forgetting_curves": (
+        (*_RANK_BAND, "iters_since_switch"),
+        ("recall", "exponential", "power_law", "stretched_exponential"),
+    ),
+    "forgetting_fits": ((*_RANK_BAND, "form"), ("amplitude", "tau", "beta", "aic", "delta_aic")),
+    "capacity": (
+        ("weights", "sequence_set", "num_parameters", "sequence_length", "embedding_dimension"),
+        ("bits", "bits_per_parameter"),
+    ),
+    "attention_similarity": (("layer", "heads"), ("similarity",)),
+}
+"""Of each table of a group: what tells its rows apart, beside the condition, and what is averaged over seeds."""
 
 OF_EVERY_GROUP = ("by_epoch", "by_rank", "by_appearances", "by_weights")
 """The tables that a group has whatever its figures; others are made where a figure is drawn from them."""
@@ -43,3 +80,13 @@ def tables_of_figure(script: Path) -> tuple[str, ...]:
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "snakemake.input"
     }
     return tuple(table for table in SOURCES if table in names)
+
+
+def read_table_of_group(path: str | Path) -> "pd.DataFrame":
+    """Read a table of a group.
+
+    Raises `cache.DamagedTableError`, with the command that makes it again, where it is none or lacks a column.
+    """
+    keys, metrics = KEYS_AND_METRICS[Path(path).stem]
+    means = [f"{metric}_{part}" for metric in metrics for part in ("mean", "low", "high")]
+    return read_table(path, needed=[*keys, "num_seeds", *means])
