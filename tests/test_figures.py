@@ -1,15 +1,18 @@
 """Every figure is drawn of real tables: of several models, of one condition, and where there is little to draw."""
 
 import builtins
+import re
 import runpy
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import yaml
 from conftest import REPOSITORY, trained
 
 from memorization import cache, figure_style
 from memorization.aggregation import aggregate
+from memorization.configuration import read_configuration
 from memorization.evaluation import diagnostics_table, epoch_table, evaluate_run
 from memorization.figure_style import CHANCE, conditions, share_trunk
 from memorization.settings import SETTINGS_OF_MODEL
@@ -26,9 +29,15 @@ OF_MODEL = {
 }
 
 
+def swept(found):
+    """The settings in which the conditions, (model, settings) each, differ."""
+    keys = {key for _, changed in found for key in changed}
+    return sorted(key for key in keys if len({changed.get(key) for _, changed in found}) > 1)
+
+
 def group(found):
     """The tables of an experiment with these conditions, (model, settings) each, and its swept keys."""
-    keys = sorted({key for _, changed in found for key in changed})
+    keys = swept(found)
     if len({model for model, _ in found}) > 1:
         keys.insert(0, "model")
     runs, in_order, settings = [], [], []
@@ -64,6 +73,9 @@ EXPERIMENTS = {
     ],
     "a sweep of one number": [("dam", {"M": 30}), ("dam", {"M": 60})],
     "epochs as long as the sets": [("one_layer_attention", {"num_iters_per_epoch": 40})],
+    "the experiment of the page": [
+        ("one_layer_attention", {"optimizer": "adamw", "weight_decay": value}) for value in (0, 0.1, 1)
+    ],
     "two truth values": [("dam", {"reset_optimizer_at_switch": value}) for value in (False, True)],
 }
 
@@ -73,29 +85,34 @@ def tables():
     return {name: group(found) for name, found in EXPERIMENTS.items()}
 
 
+PAGE = (REPOSITORY / "docs" / "add-an-experiment.md").read_text()
+
+
 def has(need, found):
     """Whether an experiment has what a figure needs."""
     models = {model for model, _ in found}
-    keys = {key for _, changed in found for key in changed} - {"num_switches"}
     return {
         "a switch": all(changed.get("num_switches", 1) for _, changed in found),
         "tests of earlier sets": True,
         "the model dam": "dam" in models,
         "a transformer": models != {"dam"},
-        "a sweep of K": "K" in keys,
-        "one swept number": keys == {"M"} and len(models) == 1,
+        "a sweep of K": "K" in swept(found),
+        "one swept number": len(models) == 1 and swept(found) in (["M"], ["weight_decay"], ["K"]),
     }[need]
 
 
-def drawn(figure, experiment, tables, monkeypatch):
+def drawn(figure, experiment, tables, monkeypatch, folder=SCRIPTS):
     """Run the script of a figure on the tables of an experiment and return what it draws."""
+    script = folder / f"plot_{figure}.py"
     found = []
     monkeypatch.setattr("memorization.tables.read_table_of_group", lambda path: tables[experiment][path].copy())
     monkeypatch.setattr(figure_style, "save_figure", lambda drawing, job: found.append(drawing))
     monkeypatch.setattr("memorization.progress.start_log", lambda path: None)
-    job = SimpleNamespace(input=SimpleNamespace(**{table: table for table in SOURCES}), output=["a"], log=["log"])
+    job = SimpleNamespace(
+        input=SimpleNamespace(**{table: table for table in tables_of_figure(script)}), output=["a"], log=["log"]
+    )
     monkeypatch.setattr(builtins, "snakemake", job, raising=False)
-    runpy.run_path(str(SCRIPTS / f"plot_{figure}.py"))
+    runpy.run_path(str(script))
     found[0].canvas.draw()
     return found[0]
 
@@ -160,3 +177,16 @@ def test_the_columns_that_figures_are_promised_are_those_that_are_made(table, tm
     cache.write_table(made, path)
     keys, metrics = KEYS_AND_METRICS[table]
     assert set(read_table_of_group(path)) >= {*keys, *(f"{metric}_mean" for metric in metrics)}
+
+
+def test_the_experiment_of_the_page_that_adds_one_is_as_it_says(tables, monkeypatch, tmp_path):
+    entry, *_ = re.findall(r"```yaml\n(experiments:.*?)```", PAGE, re.DOTALL)
+    text = (REPOSITORY / "config" / "config.yaml").read_text()
+    config = yaml.safe_load(text) | yaml.safe_load(entry)
+    known = {figure: needs_of_figure(SCRIPTS / f"plot_{figure}.py") for figure in FIGURES}
+    assert len(read_configuration(config, known).runs) == 9
+    script = next(block for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if "save_figure" in block)
+    figure = re.search(r"`workflow/scripts/plot_(\w+).py`", PAGE)[1]
+    (tmp_path / f"plot_{figure}.py").write_text(script)
+    drawing = drawn(figure, "the experiment of the page", tables, monkeypatch, tmp_path)
+    assert len(drawing.axes[0].containers[0][0].get_xdata()) == 3
