@@ -1,4 +1,4 @@
-"""Aggregate generated evaluations of the reference scale in a process of its own: prints seconds and peak MiB.
+"""Aggregate generated tables of runs of the reference scale in a process of its own: prints seconds and peak MiB.
 
 ``python benchmarks/aggregation_job.py FOLDER TABLE RUNS (one_by_one | at_once)``; the folder is filled at the
 first call. A process of its own, because the peak is that of all a process ever held.
@@ -17,6 +17,7 @@ import pandas as pd  # noqa: E402
 
 from memorization.aggregation import COLUMNS, aggregate  # noqa: E402
 from memorization.cache import read_table, write_table  # noqa: E402
+from memorization.tables import SOURCES  # noqa: E402
 
 K, HELD_OUT, SEEDS = 100_000, 10_000, 5
 WEIGHTS = ("pre_switch_1", "final", "swap_mlp", "swap_attention")
@@ -50,20 +51,52 @@ def generated_evaluation(seed: int) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+# The experiment `forgetting` of config/paper.yaml: six sets, tested each 20 iterations.
+FORGETTING = {"K": 10_000, "num_switches": 5, "num_iters_per_set": 20_000, "num_iters": 120_000}
+ITERS_PER_EPOCH = 20
+
+
+def generated_epochs(seed: int) -> pd.DataFrame:
+    """Return a table of the shape of a run's epochs, with every 10th sequence of the sets so far."""
+    generator = np.random.default_rng(seed)
+    ranks = np.arange(0, FORGETTING["K"], 10, dtype=np.int32)
+    iteration = np.arange(ITERS_PER_EPOCH, FORGETTING["num_iters"] + 1, ITERS_PER_EPOCH, dtype=np.int32)
+    current = ((iteration - 1) // FORGETTING["num_iters_per_set"]).astype(np.int16)
+    rows = (current + 1) * len(ranks)
+    number = int(rows.sum())
+    sets = np.concatenate([np.arange(last + 1, dtype=np.int16) for last in current])
+    return pd.DataFrame(
+        {
+            "epoch": np.repeat(iteration // ITERS_PER_EPOCH, rows),
+            "iter": np.repeat(iteration, rows),
+            "current_set": np.repeat(current, rows),
+            "sequence_set": np.repeat(sets, len(ranks)),
+            "sequence_rank": np.tile(ranks, len(sets)),
+            "loss": generator.random(number, dtype=np.float32),
+            "accuracy": generator.random(number, dtype=np.float32),
+        }
+    )
+
+
+GENERATED = {"evaluation": (generated_evaluation, SEEDS, {}), "epochs": (generated_epochs, 1, FORGETTING)}
+
+
 def main(folder: Path, table: str, runs: int, how: str) -> None:
     """Aggregate ``runs`` runs, of five seeds each condition."""
-    files = [folder / f"{seed}_evaluation.parquet" for seed in range(SEEDS)]
+    source = SOURCES[table]
+    generate, different, changed = GENERATED[source]
+    files = [folder / f"{seed}_{source}.parquet" for seed in range(different)]
     for seed, path in enumerate(files):
         if not path.exists():
-            write_table(generated_evaluation(seed), path)
-    paths = [files[run % SEEDS] for run in range(runs)]
+            write_table(generate(seed), path)
+    paths = [files[run % different] for run in range(runs)]
     conditions = [{"num_heads": run // SEEDS} for run in range(runs)]
     start = time.perf_counter()
     if how == "one_by_one":
         tables = (read_table(path, columns=COLUMNS.get(table)) for path in paths)
     else:
         tables = [read_table(path) for path in paths]
-    aggregate(table, tables, conditions, [ARGS | {"seed": run % SEEDS} for run in range(runs)])
+    aggregate(table, tables, conditions, [ARGS | changed | {"seed": run % SEEDS} for run in range(runs)])
     seconds = time.perf_counter() - start
     print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 

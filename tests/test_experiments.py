@@ -108,26 +108,60 @@ def test_iterations_to_accuracy_are_counted_from_the_switch_to_the_first_epoch_t
         {0: [(0, 0.5), (1, 0.62), (2, 0.6), (3, 0.8)], 1: [(4, 0.5), (5, 0.55), (6, 0.7), (7, 0.6)]}
     )
     table = aggregate("iterations_to_accuracy", epochs)
-    found = {(row.sequence_set, row.threshold): row.iterations_mean for row in table.itertuples()}
+    reached = table[table["reached_mean"] == 1]
+    found = {(row.sequence_set, row.threshold): row.iterations_mean for row in reached.itertuples()}
+    assert table[table["reached_mean"] == 0]["iterations_mean"].isna().all()
+    assert len(table) == 18
     assert found == {
         (0, 0.55): 10, (0, 0.6): 10, (0, 0.65): 20, (0, 0.7): 20, (0, 0.75): 20, (0, 0.8): 20,
         (1, 0.55): 10, (1, 0.6): 15, (1, 0.65): 15, (1, 0.7): 15,
     }  # fmt: skip
 
 
-def test_iterations_to_accuracy_count_the_seeds_that_got_there():
+def test_iterations_to_accuracy_are_those_of_the_seeds_that_got_there():
     quick, slow = epochs_of({0: [(0, 0.7)]}), epochs_of({0: [(0, 0.5), (1, 0.7)]})
     never = epochs_of({0: [(0, 0.5), (1, 0.58)]})
     table = aggregation.aggregate("iterations_to_accuracy", [quick, slow, never], [{}] * 3, [ARGS] * 3)
     row = table[table["threshold"] == 0.7].iloc[0]
-    assert (row["num_seeds"], row["iterations_mean"]) == (2, 7.5)
-    assert table[table["threshold"] == 0.55]["num_seeds"].tolist() == [3]
+    assert (row["num_seeds"], row["iterations_mean"]) == (3, 7.5)
+    assert row["reached_mean"] == pytest.approx(2 / 3)
+    # Of two seeds, 5 and 10 iterations, Student's t with one degree of freedom: 12.706 · 2.5.
+    assert row["iterations_high"] == pytest.approx(7.5 + 12.706 * 2.5, abs=1e-2)
+    assert table[table["threshold"] == 0.55]["reached_mean"].tolist() == [1]
 
 
-def test_nothing_that_was_reached_is_an_empty_table_with_its_columns():
-    table = aggregate("iterations_to_accuracy", epochs_of({0: [(0, 0.5)]}))
-    assert table.empty
-    assert {"sequence_set", "threshold", "num_seeds", "iterations_mean"} <= set(table.columns)
+def test_an_accuracy_at_the_threshold_reaches_it_in_single_precision():
+    epochs = epochs_of({0: [(0, 0.9)]}).astype({"accuracy": np.float32})
+    table = aggregate("iterations_to_accuracy", epochs)
+    assert table[table["threshold"] == 0.9]["reached_mean"].tolist() == [1]
+
+
+@pytest.mark.parametrize("table", ["iterations_to_accuracy", "forgetting", "forgetting_curves"])
+def test_iterations_of_long_trainings_are_those_of_short_ones(table):
+    """The small types of the tables hold the numbers of sets, not of iterations."""
+    short, long = 4, 100_000
+    times = {length: [0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2, 2.25, 2.5, 3] for length in (short, long)}
+    found = {}
+    for length, moments in times.items():
+        logs = [
+            {
+                "epoch": epoch,
+                "iter": int(moment * length),
+                "sequence_set": math.ceil(moment) - 1,
+                "test_metrics": {
+                    "sequence_set": np.arange(math.ceil(moment)),
+                    "sequence_rank": np.zeros(math.ceil(moment), int),
+                    "logsoftmaxloss": np.full(math.ceil(moment), 0.5, np.float32),
+                    "accuracy": np.full(math.ceil(moment), 0.5 + 0.04 * epoch, np.float32),
+                },
+            }
+            for epoch, moment in enumerate(moments, start=1)
+        ]
+        args = {**ARGS, "num_iters_per_set": length, "num_iters": 3 * length, "num_switches": 2, "K": 1}
+        found[length] = aggregation.aggregate(table, [epoch_table(logs)], [{}], [args])
+    time = {"iterations_to_accuracy": "iterations_mean"}.get(table, "iters_since_switch")
+    assert found[long][time].max() > 2**15
+    assert np.array_equal(found[long][time] / long, found[short][time] / short, equal_nan=True)
 
 
 KNOWN = {

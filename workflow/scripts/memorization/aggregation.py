@@ -39,7 +39,7 @@ def by_rank(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
 
 def by_appearances(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
     """Mean over bands of the number of appearances: 0, 1, 2 – 3, 4 – 7, … (powers of two)."""
-    band = _bands(evaluation["num_appearances"])
+    band = _bands(evaluation["num_appearances"].to_numpy())
     table = evaluation.assign(appearances_low=band[0], appearances_high=band[1])
     return _mean_over_sequences(table, ["weights", "sequence_set", "appearances_low", "appearances_high"])
 
@@ -88,30 +88,42 @@ def forgetting(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
     The mean occupancy of the tested sequences stands beside (NaN for a model without a queue).
     """
     since = _with_rank_bands(_since_left(epochs, args), args)
-    moments = since[["iter", "sequence_set"]].drop_duplicates()
-    held = {
-        (moment.iter, moment.sequence_set): queue_occupancy(args, moment.iter, moment.sequence_set)
-        for moment in moments.itertuples()
-    }
-    by_moment = since.groupby(["iter", "sequence_set"], sort=False)["sequence_rank"]
-    since["occupancy"] = by_moment.transform(lambda ranks: held[ranks.name][ranks])
-    keys = ["sequence_set", "iters_since_switch", *_RANK_BAND]
-    return _mean_over_sequences(since, keys, [*METRICS, "occupancy"])
+    keys = ["iter", "sequence_set", "iters_since_switch", *_RANK_BAND]
+    means = _mean_over_sequences(since, keys).reset_index()
+    # The same sequences are tested at each moment: the mean of theirs, band by band.
+    tested = _with_rank_bands(since[["sequence_rank"]].drop_duplicates().sort_values("sequence_rank"), args)
+    rank_low, first, count = np.unique(tested["rank_low"], return_index=True, return_counts=True)
+    ranks = tested["sequence_rank"].to_numpy()
+    moments = means[["iter", "sequence_set"]].drop_duplicates()
+    held = [
+        np.add.reduceat(queue_occupancy(args, *moment)[ranks], first) / count
+        for moment in moments.itertuples(index=False)
+    ]
+    moments = moments.loc[moments.index.repeat(len(rank_low))].assign(
+        rank_low=np.tile(rank_low, len(held)), occupancy=np.ravel(held)
+    )
+    means = means.merge(moments, how="left", on=["iter", "sequence_set", "rank_low"])
+    return means.drop(columns="iter").set_index(keys[1:])
 
 
 def iterations_to_accuracy(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
     """Return how many iterations on a set it took until the mean over its tested sequences was at a threshold.
 
-    For each of `THRESHOLDS` that was reached: the first epoch whose accuracy is not below it.
+    For each of `THRESHOLDS` the first epoch whose accuracy is not below it; ``reached`` is 1, and ``iterations``
+    NaN and ``reached`` 0 where there is none.
     """
     current = epochs[epochs["sequence_set"] == epochs["current_set"]]
-    accuracy = current.groupby(["sequence_set", "iter"])["accuracy"].mean().reset_index()
+    accuracy = current.astype({"sequence_set": "int64", "accuracy": float})
+    accuracy = accuracy.groupby(["sequence_set", "iter"])["accuracy"].mean().reset_index()
     accuracy["iterations"] = accuracy["iter"] - accuracy["sequence_set"] * args["num_iters_per_set"]
-    found = [
-        accuracy[accuracy["accuracy"] >= threshold].groupby("sequence_set")["iterations"].min().to_frame()
-        for threshold in THRESHOLDS
-    ]
-    return pd.concat(dict(zip(THRESHOLDS, found, strict=True)), names=["threshold"]).swaplevel()
+    sets = pd.Index(accuracy["sequence_set"].unique(), name="sequence_set")
+    found = {}
+    for threshold in THRESHOLDS:
+        # Accuracies are rounded to single precision.
+        at_threshold = accuracy[accuracy["accuracy"] > threshold - 1e-6]
+        first = at_threshold.groupby("sequence_set")["iterations"].min().reindex(sets)
+        found[threshold] = pd.DataFrame({"iterations": first, "reached": first.notna().astype(float)})
+    return pd.concat(found, names=["threshold"]).swaplevel()
 
 
 def forgetting_curves(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
@@ -121,14 +133,14 @@ def forgetting_curves(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
     (``rank_low`` 0, ``rank_high`` K − 1) and for bands of them. Beside it stands each fitted form.
     """
     columns = [*_RANK_BAND, "iters_since_switch", "recall", *FORMS]
-    curves = [pd.DataFrame(columns=columns, dtype=float)]
+    keys = columns[:3]
+    curves = [pd.DataFrame(columns=columns, dtype=float).astype(dict.fromkeys(keys, int))]
     for band, t, recall, fits in _fits_by_band(epochs, args):
         values = {name: fit.fitted for name, fit in fits.items()}
         missing = dict.fromkeys(FORMS.keys() - values.keys(), math.nan)
         curves.append(pd.DataFrame({**band, "iters_since_switch": t, "recall": recall, **values, **missing}))
     # What a run without a switch has of them is nothing.
-    table = pd.concat(curves[1:] or curves)[columns]
-    return table.set_index(columns[:3])
+    return pd.concat(curves[1:] or curves)[columns].set_index(keys)
 
 
 def forgetting_fits(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
@@ -144,7 +156,8 @@ def forgetting_fits(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
             for name, fit in fits.items()
         ]
     columns = [*_RANK_BAND, "form", "amplitude", "tau", "beta", "aic", "delta_aic"]
-    return pd.DataFrame(rows, columns=columns).set_index([*_RANK_BAND, "form"])
+    types = {column: str if column == "form" else int if column in _RANK_BAND else float for column in columns}
+    return pd.DataFrame(rows, columns=columns).astype(types).set_index([*_RANK_BAND, "form"])
 
 
 def _fits_by_band(
@@ -153,14 +166,13 @@ def _fits_by_band(
     """Yield the bounds of each band of rank, all ranks first, with its curve of recall and the fits to it."""
     earlier = _with_rank_bands(_since_left(epochs, args), args)
     # One pass over the tests: their number and the sum of their accuracy in each band at each time.
-    keys = ["iters_since_switch", *_RANK_BAND]
-    found = earlier["accuracy"].astype(float).groupby([earlier[key] for key in keys]).agg(["sum", "size"])
-    found = found.reset_index()
+    keys = ["sequence_set", "iters_since_switch", *_RANK_BAND]
+    found = _sums_over_sequences(earlier, keys, ["accuracy"]).reset_index()
     all_ranks = found.assign(rank_low=0, rank_high=args["K"] - 1)
     for table in (all_ranks, found):
         for (low, high), rows in table.groupby(_RANK_BAND):
-            sums = rows.groupby("iters_since_switch")[["sum", "size"]].sum()
-            t, recall = sums.index.to_numpy(), (2 * sums["sum"] / sums["size"] - 1).to_numpy()
+            sums = rows.groupby("iters_since_switch")[["accuracy", NUM_SEQUENCES]].sum()
+            t, recall = sums.index.to_numpy(), (2 * sums["accuracy"] / sums[NUM_SEQUENCES] - 1).to_numpy()
             yield {"rank_low": low, "rank_high": high}, t, recall, fit_forgetting(t.astype(float), recall)
 
 
@@ -196,14 +208,15 @@ def attention_similarity(attention: pd.DataFrame, args: dict) -> pd.DataFrame:
         # Of the cells that both have: a pair of bits can be nowhere among the sequences.
         values = of_layer.pivot(index=["weights", "head"], columns=cells, values="deviation").dropna(axis=1)
         norms = np.linalg.norm(values, axis=1)
-        # Uniform attention differs from itself by rounding alone, which is like nothing.
-        unit = values.div(np.where(norms > 1e-6 * values.shape[1], norms, np.nan), axis=0)
+        # Uniform attention differs from 1 / n by rounding alone, less than 1e-7 a cell, which is like nothing.
+        unit = values.div(np.where(norms > 1e-7 * values.shape[1] ** 0.5, norms, np.nan), axis=0)
         if values.index.get_level_values("weights").nunique() == 2:
             cosine = unit.loc["pre_switch_1"].to_numpy() @ unit.loc["final"].to_numpy().T
             same = np.eye(len(cosine), dtype=bool)
-            rows.append({"layer": layer, "heads": "same", "similarity": cosine[same].mean()})
+            # Means over the heads that look anywhere.
+            rows.append({"layer": layer, "heads": "same", "similarity": pd.Series(cosine[same]).mean()})
             if len(cosine) > 1:
-                rows.append({"layer": layer, "heads": "other", "similarity": cosine[~same].mean()})
+                rows.append({"layer": layer, "heads": "other", "similarity": pd.Series(cosine[~same]).mean()})
     return pd.DataFrame(rows, columns=["layer", "heads", "similarity"]).set_index(["layer", "heads"])
 
 
@@ -256,10 +269,11 @@ def aggregate(
     """
     distinct: list[dict] = []
     reduced = []
-    for run, condition, args in zip(runs, conditions, settings, strict=True):
+    # A run's table is gone before the next one is read.
+    rows_of_runs = map(_REDUCTIONS[table], runs, settings)
+    for rows, condition in zip(rows_of_runs, conditions, strict=True):
         if condition not in distinct:
             distinct.append(condition)
-        rows = _REDUCTIONS[table](run, args)
         keys = rows.index.names
         reduced.append(rows.reset_index().assign(condition=distinct.index(condition)))
     tidy = _in_order_of_appearance(pd.concat(reduced, ignore_index=True), keys)
@@ -276,8 +290,28 @@ def _iteration_of_weights(args: dict) -> dict[str, int]:
 
 
 def _mean_over_sequences(table: pd.DataFrame, keys: list[str], metrics: list[str] = METRICS) -> pd.DataFrame:
-    groups = table.astype(dict.fromkeys(metrics, float)).groupby(keys, sort=False, observed=True, dropna=False)
-    return groups.agg(**{NUM_SEQUENCES: ("loss", "size")}, **{metric: (metric, "mean") for metric in metrics})
+    sums = _sums_over_sequences(table, keys, metrics)
+    sums[metrics] = sums[metrics].div(sums[NUM_SEQUENCES], axis=0)
+    return sums
+
+
+def _sums_over_sequences(table: pd.DataFrame, keys: list[str], metrics: list[str]) -> pd.DataFrame:
+    """Return the number of rows of each key, and the sums of their metrics.
+
+    The rows of a key mostly follow each other, which are summed first: to group tens of millions of rows takes
+    several times their memory.
+    """
+    begins = np.zeros(len(table), dtype=bool)
+    begins[:1] = True
+    for key in keys:
+        column = table[key].array
+        begins[1:] |= np.asarray(column[1:] != column[:-1], dtype=bool)
+    starts = np.flatnonzero(begins)
+    blocks = pd.DataFrame({key: table[key].array[starts] for key in keys})
+    blocks[NUM_SEQUENCES] = np.diff(starts, append=len(table))
+    for metric in metrics:
+        blocks[metric] = np.add.reduceat(table[metric].to_numpy(), starts, dtype=float) if len(table) else 0.0
+    return blocks.groupby(keys, sort=False, observed=True, dropna=False).sum(min_count=1)
 
 
 def _since_left(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
@@ -285,9 +319,11 @@ def _since_left(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
 
     A set's last test before the switch, at 0, is the start of its forgetting.
     """
-    left = (epochs["sequence_set"] + 1) * args["num_iters_per_set"]
-    since = epochs.assign(iters_since_switch=epochs["iter"] - left)
-    return since[(since["iters_since_switch"] >= 0) & (left < args["num_iters"])]
+    sequence_set = epochs["sequence_set"].to_numpy()
+    # The column is as small as the number of sets, and the product is not.
+    since = epochs["iter"].to_numpy() - (sequence_set.astype(np.int64) + 1) * args["num_iters_per_set"]
+    shown = (since >= 0) & (sequence_set < args["num_switches"])
+    return epochs[shown].assign(iters_since_switch=since[shown])
 
 
 _RANK_BAND = ["rank_low", "rank_high"]
@@ -295,11 +331,13 @@ _RANK_BAND = ["rank_low", "rank_high"]
 
 def _with_rank_bands(table: pd.DataFrame, args: dict) -> pd.DataFrame:
     """Add the bounds of each row's band of rank; the last band ends with the set."""
-    low, high = _bands(table["sequence_rank"] + 1)
-    return table.assign(rank_low=low - 1, rank_high=np.minimum(high - 1, args["K"] - 1))
+    low, high = _bands(np.arange(args["K"]) + 1)
+    high = np.minimum(high - 1, args["K"] - 1)
+    rank = table["sequence_rank"].to_numpy()
+    return table.assign(rank_low=(low - 1).astype(np.int32)[rank], rank_high=high.astype(np.int32)[rank])
 
 
-def _bands(values: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+def _bands(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the bounds of the band [2^i, 2^(i+1) − 1] that each value is in; 0 is a band of its own."""
     exponent = np.frexp(values)[1]  # value in [2^(exponent − 1), 2^exponent)
     low = np.where(exponent > 0, 2 ** np.maximum(exponent - 1, 0), 0)
@@ -318,11 +356,13 @@ def _over_seeds(tidy: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """Return the mean over the rows of each key, one row a seed, and its interval."""
     metrics = [column for column in tidy.columns if column not in (*keys, NUM_SEQUENCES)]
     groups = tidy.groupby(keys, sort=True, observed=True, dropna=False)
-    result = groups.size().to_frame("num_seeds")
+    # Some metrics of a seed can be undefined (NaN); it counts where any is not.
+    counts = groups[metrics].count()
+    result = counts.max(axis=1).to_frame("num_seeds")
     if NUM_SEQUENCES in tidy:
         result[NUM_SEQUENCES] = groups[NUM_SEQUENCES].sum()
-    t = stdtrit(np.maximum(result["num_seeds"] - 1, 1), (1 + CONFIDENCE) / 2)
     for metric in metrics:
+        t = stdtrit(np.maximum(counts[metric] - 1, 1), (1 + CONFIDENCE) / 2)
         mean = groups[metric].mean()
         half_width = t * groups[metric].sem()
         result[f"{metric}_mean"] = mean

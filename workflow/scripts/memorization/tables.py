@@ -45,7 +45,7 @@ KEYS_AND_METRICS = {
     ),
     "occupancy": (("weights", "sequence_set", "sequence_rank", "occupancy"), _METRICS),
     "forgetting": (("sequence_set", "iters_since_switch", *_RANK_BAND), (*_METRICS, "occupancy")),
-    "iterations_to_accuracy": (("sequence_set", "threshold"), ("iterations",)),
+    "iterations_to_accuracy": (("sequence_set", "threshold"), ("iterations", "reached")),
     "forgetting_curves": (
         (*_RANK_BAND, "iters_since_switch"),
         ("recall", "exponential", "power_law", "stretched_exponential"),
