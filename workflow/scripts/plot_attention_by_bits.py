@@ -13,6 +13,8 @@ start_log(snakemake.log[0])
 table = read_table_of_group(snakemake.input.attention_maps)
 # Single heads of the first layer, where attention depends on the bits; the first condition of each model.
 table = table[(table["layer"] == 0) & (table["head"] >= 0) & (table["query_bit"] >= 0)]
+# A bit that asks itself is never another: only the positions before it have all four pairs.
+table = table[table["key_position"] < table["predicted_position"] - 1]
 rows = []
 for model, of_model in by_model(table):
     of_model = first_condition(of_model, "weights")

@@ -1,18 +1,25 @@
 """Accuracy against the length of the revealed prefix, when a set has just been trained on."""
 
-from memorization.figure_style import AXIS_LABELS, conditions, draw_chance, draw_mean, new_figure, save_figure
+from memorization.figure_style import (
+    AXIS_LABELS,
+    conditions,
+    draw_chance,
+    draw_mean,
+    just_trained,
+    new_figure,
+    save_figure,
+)
 from memorization.progress import start_log
 from memorization.tables import read_table_of_group
 
 start_log(snakemake.log[0])
-table = read_table_of_group(snakemake.input.by_position)
 # Just before the first switch, or the end of a run without one; the first set, and held-out sequences.
-table = table[table["weights"] == table["weights"].iloc[0]]
+table = just_trained(read_table_of_group(snakemake.input.by_position))
 figure, axes = new_figure(rows=1, columns=2, width=2.9, height=2.8)
 for ax, sequence_set, title in zip(axes[0], (0, -1), ("trained on", "held out"), strict=True):
     draw_chance(ax, "accuracy")
     ax.set_title(title)
-    for label, colour, rows in conditions(table[table["sequence_set"] == sequence_set], "weights"):
+    for label, colour, rows in conditions(table[table["sequence_set"] == sequence_set], "weights", table):
         draw_mean(ax, rows, "position", "accuracy", color=colour, label=label or None)
     ax.set_xlabel("revealed bits n")
 axes[0, 0].set_ylabel(AXIS_LABELS["accuracy"])

@@ -8,6 +8,7 @@ from memorization.figure_style import (
     condition_columns,
     draw_chance,
     draw_points,
+    just_trained,
     log_axis,
     new_figure,
     save_figure,
@@ -19,7 +20,7 @@ NEEDS = ("one swept number",)
 start_log(snakemake.log[0])
 table = read_table_of_group(snakemake.input.by_weights)
 (setting,) = condition_columns(table, "weights")
-table = table[table["weights"] == table["weights"].iloc[0]]
+table = just_trained(table)
 figure, axes = new_figure(rows=1, columns=2, width=2.9, height=2.8, sharey=False)
 for ax, metric in zip(axes[0], AXIS_LABELS, strict=True):
     draw_chance(ax, metric)
@@ -27,7 +28,10 @@ for ax, metric in zip(axes[0], AXIS_LABELS, strict=True):
         rows = table[table["sequence_set"] == sequence_set]
         style = {"color": colour, "marker": "o", "markersize": 3.5, "capsize": 2, "label": label}
         draw_points(ax, rows[setting], rows, metric, **style)
-    log_axis(ax.xaxis)
+    if (table[setting] > 0).all():
+        log_axis(ax.xaxis)
+    else:
+        ax.set_xscale("symlog", linthresh=table.loc[table[setting] > 0, setting].min())
     ax.set_xlabel(SETTING_LABELS.get(setting, setting.replace("_", " ")))
     ax.set_ylabel(AXIS_LABELS[metric])
 figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)

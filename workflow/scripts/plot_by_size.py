@@ -7,6 +7,7 @@ from memorization.figure_style import (
     condition_label,
     draw_chance,
     draw_points,
+    last_set,
     log_axis,
     new_figure,
     ordered_colours,
@@ -17,8 +18,7 @@ from memorization.tables import read_table_of_group
 
 MARKERS = "osD^vP*X"
 start_log(snakemake.log[0])
-table = read_table_of_group(snakemake.input.by_weights)
-table = table[(table["weights"] == "final") & (table["sequence_set"] == table["sequence_set"].max())]
+table = last_set(read_table_of_group(snakemake.input.by_weights))
 models = by_model(table)
 figure, axes = new_figure(rows=2, columns=len(models), width=4, height=2.4, sharex="col")
 for (model, of_model), column in zip(models, axes.T, strict=True):

@@ -7,6 +7,7 @@ from memorization.figure_style import (
     condition_columns,
     condition_label,
     draw_points,
+    last_set,
     log_axis,
     new_figure,
     ordered_colours,
@@ -20,8 +21,7 @@ MARKERS = {"one_layer_attention": "o", "gpt": "s", "dam": "D"}
 # Morris et al. 2025, see the caption.
 PUBLISHED_BITS_PER_PARAMETER = 3.6
 start_log(snakemake.log[0])
-table = read_table_of_group(snakemake.input.capacity)
-table = table[(table["weights"] == "final") & (table["sequence_set"] == table["sequence_set"].max())]
+table = last_set(read_table_of_group(snakemake.input.capacity))
 columns = condition_columns(table, "weights")
 if "model" not in table:
     # One model: the DAM embeds nothing.

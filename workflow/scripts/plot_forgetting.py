@@ -43,7 +43,7 @@ for i, (model, of_model) in enumerate(models):
     for j, (low, high) in enumerate(shown_bands(of_model)):
         ax, below = axes[2 * i, j], axes[2 * i + 1, j]
         in_band = of_model[(of_model["rank_low"] == low) & (of_model["rank_high"] == high)]
-        for label, colour, rows in conditions(in_band, "rank_low"):
+        for label, colour, rows in conditions(in_band, "rank_low", of_model):
             rows = rows[rows["iters_since_switch"] > 0]
             points = log_spaced(rows, POINTS)
             style = {"color": colour, "linestyle": "", "marker": "o", "markersize": 3}
@@ -65,7 +65,7 @@ for i, (model, of_model) in enumerate(models):
         fits_in_band = fits_of_model[(fits_of_model["rank_low"] == low) & (fits_of_model["rank_high"] == high)]
         # An interval that is far wider is cut.
         most = max(fits_in_band["delta_aic_mean"].max(), 10) if len(fits_in_band) else 10
-        for k, (_, colour, rows) in enumerate(conditions(fits_in_band, "rank_low") if len(fits_in_band) else []):
+        for k, (_, colour, rows) in enumerate(conditions(fits_in_band, "rank_low", fits_of_model)):
             for x, form in enumerate(FORM_LABELS):
                 of_form = rows[rows["form"] == form]
                 style = {"color": colour, "linestyle": "", "marker": MARKERS[form], "markersize": 4, "capsize": 2}

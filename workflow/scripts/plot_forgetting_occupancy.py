@@ -31,7 +31,7 @@ figure, axes = new_figure(rows=1, columns=len(bands), width=2.9, height=2.9)
 for ax, (low, high) in zip(axes[0], bands, strict=True):
     ax.axhline(0, color="0.55", linewidth=0.8, linestyle=(0, (1, 2)), zorder=0)
     ax.set_title(f"rank {low}" if low == high else f"ranks {low} – {high}")
-    for i, (label, colour, rows) in enumerate(conditions(table[table["rank_low"] == low], "sequence_set")):
+    for i, (label, colour, rows) in enumerate(conditions(table[table["rank_low"] == low], "sequence_set", table)):
         ax.plot(rows["since"], rows["occupancy_mean"], color=colour, linewidth=1)
         points = log_spaced(rows, POINTS)
         style = {"color": colour, "linestyle": "", "marker": "o", "markersize": 3, "label": label or "measured"}

@@ -7,18 +7,17 @@ from memorization.tables import read_table_of_group
 NEEDS = ("a switch",)
 start_log(snakemake.log[0])
 table = read_table_of_group(snakemake.input.iterations_to_accuracy)
-# A mean over those seeds alone that get there would make a slow condition look fast.
-table = table[table["reached_mean"] == 1]
 table = table[table["sequence_set"] == 1]
-# One panel, empty, where nothing was reached.
-models = by_model(table) or [("", table)]
+models = by_model(table)
 figure, axes = new_figure(rows=1, columns=len(models), width=3.6, height=3.4, sharex=True, sharey=False)
 for (model, of_model), ax in zip(models, axes[0], strict=True):
     ax.set_title(model)
-    for i, (label, colour, rows) in enumerate(conditions(of_model, "sequence_set")):
+    # A mean over those seeds alone that get there would make a slow condition look fast.
+    reached = of_model[of_model["reached_mean"] == 1]
+    for i, (label, colour, rows) in enumerate(conditions(reached, "sequence_set", of_model)):
         x = rows["threshold"] + 0.004 * (i - 2)
         draw_points(ax, x, rows, "iterations", color=colour, marker="o", markersize=3, label=label or None)
-    ax.set_ylim(0, 1.15 * of_model["iterations_mean"].max() if len(of_model) else 1)
+    ax.set_ylim(0, 1.15 * reached["iterations_mean"].max() if len(reached) else 1)
     ax.set_xlabel("accuracy reached")
     if ax.get_legend_handles_labels()[0]:
         ax.legend(loc="upper left", bbox_to_anchor=(0, -0.18))

@@ -17,6 +17,8 @@ from .cache import write_figure
 from .provenance import write_provenance
 
 matplotlib.use("agg")
+# Not what a matplotlibrc of the user or of the folder says.
+matplotlib.rcdefaults()
 matplotlib.rcParams |= {
     "font.size": 9,
     "axes.titlesize": 9,
@@ -215,6 +217,25 @@ def condition_columns(table: pd.DataFrame, first_key: str) -> list[str]:
     return list(table.columns[: table.columns.get_loc(first_key)])
 
 
+def _of_condition(column: pd.Series, table: pd.DataFrame, first_key: str) -> Any:
+    """Return a column grouped by the conditions of its table."""
+    columns = condition_columns(table, first_key)
+    return column.groupby([table[key] for key in columns] or np.zeros(len(table)), dropna=False)
+
+
+def just_trained(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the weights just before the first switch, at the end where a condition has none."""
+    before = table["weights"] == "pre_switch_1"
+    switched = _of_condition(before, table, "weights").transform("any")
+    return table[before | (~switched & (table["weights"] == "final"))]
+
+
+def last_set(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the final weights on the set that each condition was trained on last."""
+    last = _of_condition(table["sequence_set"], table, "weights").transform("max")
+    return table[(table["weights"] == "final") & (table["sequence_set"] == last)]
+
+
 def first_condition(rows: pd.DataFrame, first_key: str) -> pd.DataFrame:
     """Return the rows of the first condition of a table."""
     columns = condition_columns(rows, first_key)
@@ -227,18 +248,22 @@ def lines(*parts: str) -> str:
     return "\n".join(filter(None, parts))
 
 
-def conditions(table: pd.DataFrame, first_key: str) -> list[tuple[str, Any, pd.DataFrame]]:
+def conditions(
+    table: pd.DataFrame, first_key: str, whole: pd.DataFrame | None = None
+) -> list[tuple[str, Any, pd.DataFrame]]:
     """Return the label, the colour and the rows of each condition of a table, in its order.
 
     A condition that is one number has its colour from an ordered map, a condition with a colour of its
-    own that one everywhere, and the others the next of the palette.
+    own that one everywhere, and the others the next of the palette. A table that was selected from a
+    ``whole`` one has the labels and colours of that.
     """
-    columns = condition_columns(table, first_key)
+    whole = table if whole is None else whole
+    columns = condition_columns(whole, first_key)
     if not columns:
         return [("", BLACK, table)]
-    found = list(table.groupby(columns, sort=False, dropna=False))
-    ordered = len(columns) == 1 and pd.api.types.is_numeric_dtype(table[columns[0]].infer_objects())
-    ordered = ordered and table[columns[0]].dtype != bool
+    found = list(whole.groupby(columns, sort=False, dropna=False))
+    ordered = len(columns) == 1 and pd.api.types.is_numeric_dtype(whole[columns[0]].infer_objects())
+    ordered = ordered and whole[columns[0]].dtype != bool
     spare = SPARE_COLOURS * len(found)
     result, used = [], set()
     for i, (values, rows) in enumerate(found):
@@ -249,7 +274,9 @@ def conditions(table: pd.DataFrame, first_key: str) -> list[tuple[str, Any, pd.D
             named = [CONDITION_COLOURS[pair] for pair in reversed(told.items()) if pair in CONDITION_COLOURS]
             colour = next((c for c in [*named, *spare] if c not in used), BLACK)
             used.add(colour)
-        result.append((condition_label(told, table), colour, rows))
+        selected = table[table.index.isin(rows.index)]
+        if len(selected):
+            result.append((condition_label(told, whole), colour, selected))
     return result
 
 
@@ -307,6 +334,10 @@ def draw_points(axes: Axes, x: Any, rows: pd.DataFrame, metric: str, **style: An
 def log_axis(axis: Axis) -> None:
     """Make an axis logarithmic, with plain numbers at 1, 2, 5, 10, … however few decades it has."""
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    axis.axes.autoscale_view()
+    low, high = axis.get_view_interval()
+    if low == high:
+        axis.axes.set(**{f"{axis.axis_name}lim": (low / 2, high * 2)})
     axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x / 1000:g}k" if x >= 1000 else f"{x:g}"))
