@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import copy_repository
+from conftest import REPOSITORY, copy_repository
 
 JOBS = [
     ("generate_sequences.py", None),
@@ -70,8 +70,21 @@ def test_a_changed_line_changes_the_version_of_the_jobs_that_use_it_and_of_no_ot
     [
         ("dam.py", "# Added, not filled in", "# Is added, and not filled in"),
         ("training.py", '"""Return the content', '"""Give the content'),
+        ("learners.py", '"""The kinds of swapped weights', '"""The sorts of swapped weights'),
+        ("tables.py", '"""Which of a run', '"""From which of a run'),
         ("dam.py", "LOGITS_STD = 0.1\n", "LOGITS_STD = 0.1  # small\n\n"),
     ],
 )
 def test_comments_docstrings_and_layout_change_no_version(module, old, new, repository):
     assert changed_by(repository, module, old, new) == set()
+
+
+def test_the_plan_needs_no_library_that_only_jobs_use():
+    """Snakemake's own environment has neither NumPy nor PyTorch nor pandas."""
+    call = (
+        "import sys\n"
+        "sys.modules.update(dict.fromkeys(('numpy', 'torch', 'pandas', 'pyarrow', 'matplotlib', 'scipy')))\n"
+        "sys.path.insert(0, 'workflow/scripts')\n"
+        "from memorization import code_version, configuration, folder_lock, settings, tables"
+    )
+    subprocess.run([sys.executable, "-c", call], cwd=REPOSITORY, check=True)

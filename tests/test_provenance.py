@@ -11,10 +11,12 @@ import pandas as pd
 import pytest
 from conftest import REPOSITORY, Named, copy_repository
 
-from memorization.cache import DamagedTableError, read_table, write_pickle, write_table
+from memorization import provenance
+from memorization.cache import DamagedTableError, read_pickle, read_table, write_pickle, write_table
 from memorization.figure_style import new_figure, save_figure
 from memorization.provenance import sha256, write_provenance
 from memorization.tables import read_table_of_group
+from memorization.unpickling import DamagedPickleError, UnsafePickleError
 from memorization.verification import DIFFERENT, IDENTICAL, WITHIN_TOLERANCE, compare, record
 
 SCRIPTS = REPOSITORY / "workflow" / "scripts"
@@ -43,6 +45,34 @@ def test_a_sidecar_says_what_a_result_was_made_by_and_from(tmp_path):
     assert re.fullmatch("[0-9a-f]{40}|unknown", sidecar["code"]["commit"])
     assert sidecar["libraries"]["torch"].startswith("2.13.0")
     assert sidecar["processor"]
+
+
+def test_an_environment_without_a_library_has_provenance_too(tmp_path, monkeypatch):
+    """The environment of a rule has what its scripts import, and no more."""
+    (tmp_path / "in").write_text("input")
+    monkeypatch.setattr(provenance, "LIBRARIES", ("numpy", "a library that is not there"))
+    write_provenance(job(tmp_path, "plot", ["in"], "out.png"))
+    libraries = json.loads((tmp_path / "out.png.provenance.json").read_text())["libraries"]
+    assert libraries == {"numpy": np.__version__, "a library that is not there": None}
+
+
+def test_code_that_git_does_not_know_is_said_to_be_there(tmp_path):
+    folder = copy_repository(tmp_path)
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run([*git, "init", "-q"], cwd=folder, check=True)
+    subprocess.run([*git, "add", *provenance.CODE_PATHS], cwd=folder, check=True)
+    subprocess.run([*git, "commit", "-qm", "all"], cwd=folder, check=True)
+    call = [sys.executable, "-c", "from memorization.provenance import CODE; print(CODE['dirty'])"]
+
+    def dirty():
+        return subprocess.run(
+            call, cwd=folder / "workflow" / "scripts", capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    (folder / "notes.txt").write_text("not code")
+    assert dirty() == "False"
+    (folder / "workflow" / "scripts" / "memorization" / "new.py").write_text("")
+    assert dirty() == "True"
 
 
 def test_a_figure_is_saved_to_each_output_with_its_provenance(tmp_path):
@@ -142,7 +172,20 @@ def test_a_damaged_table_is_named_with_the_command_that_makes_it_again(damage, t
         read_table(path)
     (line,) = str(caught.value).splitlines()
     assert line.startswith(f"{path} is damaged")
-    assert line.endswith(f"make it again: snakemake --cores 2 --force {path}")
+    assert f"make it again: snakemake --cores 2 --force {path} (with --configfile" in line
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:100], lambda content: b"\x80\x05cos\nsystem\n."])
+def test_a_damaged_pickle_is_named_with_the_command_that_makes_it_again(damage, tmp_path):
+    path = tmp_path / "run.pkl"
+    write_pickle({"a": list(range(1000))}, path)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(DamagedPickleError) as caught:
+        read_pickle(path)
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"{path}: ")
+    assert f"make it again: snakemake --cores 2 --force {path} (with --configfile" in line
+    assert isinstance(caught.value, UnsafePickleError) == ("system" in line)
 
 
 def test_a_table_that_lacks_a_column_is_named_with_the_command_that_makes_it_again(tmp_path):
@@ -154,8 +197,8 @@ def test_a_table_that_lacks_a_column_is_named_with_the_command_that_makes_it_aga
 
 def test_a_table_of_a_group_that_lacks_a_column_of_a_figure_is_named(tmp_path):
     path = tmp_path / "iterations_to_accuracy.parquet"
-    keys = {"sequence_set": [0], "threshold": [0.6], "num_seeds": [2], "iterations_mean": [10.0]}
-    complete = pd.DataFrame(keys | {"iterations_low": [8.0], "iterations_high": [12.0]})
+    names = [f"{metric}_{part}" for metric in ("iterations", "reached") for part in ("mean", "low", "high")]
+    complete = pd.DataFrame([dict.fromkeys(["sequence_set", "threshold", "num_seeds", *names], 1.0)])
     write_table(complete, path)
     assert read_table_of_group(path).equals(complete)
     write_table(complete.drop(columns=["threshold", "iterations_low"]), path)

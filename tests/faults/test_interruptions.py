@@ -11,7 +11,7 @@ import time
 import pytest
 from jobs import SMALL, Run, die, kill_after
 
-from memorization import cache, evaluation, training
+from memorization import cache, evaluation, provenance, training
 from memorization.checkpoints import Checkpoint
 
 # How many random kills there are; the chosen ones come on top.
@@ -143,6 +143,17 @@ def test_a_job_killed_at_a_chosen_moment_ends_with_the_same_bytes(moment, refere
         assert content == expected[name], f"{name} is half-written"
     run_until_done(run, rule)
     assert finish(run) == expected
+    assert left_over(run) == []
+
+
+def test_a_training_killed_while_its_provenance_is_written_is_not_trained_again(references, tmp_path):
+    run = Run(tmp_path, "dam", checkpoint_seconds=1e-9)
+    for rule in ("generate_sequences", "train_trunk"):
+        assert run.run(rule) == 0
+    assert run.run("train", die_at_call(provenance, "sha256", 1)) == -signal.SIGKILL
+    assert run.run("train") == 0
+    assert "going on from the checkpoint after iteration 119" in (run.folder / "train.log").read_text()
+    assert finish(run) == references["dam"][0]
     assert left_over(run) == []
 
 
@@ -320,16 +331,30 @@ def test_every_write_goes_through_a_temporary_file_in_the_same_folder(tmp_path):
     with cache.atomic_write(tmp_path / "file.pkl") as file:
         file.write(b"new")
         seen = [path.name for path in tmp_path.iterdir()]
-    assert seen == [f".file.pkl.{os.getpid()}.tmp"]
+    (name,) = seen
+    assert re.fullmatch(rf"\.file\.pkl\.[0-9a-f]{{8}}\.{os.getpid()}\.tmp", name)
     assert [path.name for path in tmp_path.iterdir()] == ["file.pkl"]
 
 
-def test_what_a_killed_write_left_is_removed_by_the_next(tmp_path):
-    (tmp_path / ".file.pkl.12345.tmp").write_bytes(b"half")
-    (tmp_path / ".other.pkl.12345.tmp").write_bytes(b"half")
-    with cache.atomic_write(tmp_path / "file.pkl") as file:
-        file.write(b"new")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".other.pkl.12345.tmp", "file.pkl"]
+def test_what_a_killed_write_left_is_removed_by_the_next_and_what_is_being_written_is_not(tmp_path):
+    for name in ("file.pkl", "other.pkl"):
+        writing = cache.atomic_write(tmp_path / name)
+        child = os.fork()
+        if child == 0:
+            writing.__enter__()
+            die()
+        os.waitpid(child, 0)
+    assert len(list(tmp_path.glob(".*.tmp"))) == 2
+    with cache.atomic_write(tmp_path / "file.pkl") as first:
+        first.write(b"first")
+        if (child := os.fork()) == 0:
+            with cache.atomic_write(tmp_path / "file.pkl") as second:
+                second.write(b"second")
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        assert (tmp_path / "file.pkl").read_bytes() == b"second"
+    assert (tmp_path / "file.pkl").read_bytes() == b"first"
+    assert [path.name.split(".")[1] for path in tmp_path.glob(".*.tmp")] == ["other"]
 
 
 def test_a_write_that_fails_leaves_what_was_there(tmp_path):

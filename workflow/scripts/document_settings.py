@@ -3,10 +3,14 @@
 import json
 from pathlib import Path
 
+from memorization.cache import atomic_write
 from memorization.documentation import configuration_schema, settings_page
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
-CONFIG.joinpath("README.md").write_text(settings_page(), encoding="utf-8")
-CONFIG.joinpath("schema.json").write_text(
-    json.dumps(configuration_schema(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-)
+FILES = {
+    "README.md": settings_page(),
+    "schema.json": json.dumps(configuration_schema(), indent=2, ensure_ascii=False) + "\n",
+}
+for name, text in FILES.items():
+    with atomic_write(CONFIG / name) as file:
+        file.write(text.encode())

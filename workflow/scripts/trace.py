@@ -46,4 +46,6 @@ def trace(path: Path, used: str | None, depth: int, seen: set[Path]) -> None:
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit("give one file: python workflow/scripts/trace.py results/freeze/by_epoch.png")
+    if not Path(sys.argv[1]).exists():
+        sys.exit(f"there is no file {sys.argv[1]}; paths begin in the folder of the repository")
     trace(Path(sys.argv[1]), None, 0, set())

@@ -23,5 +23,5 @@ checkpoint = Checkpoint(snakemake.output.results, snakemake.params.code, snakema
 training = checkpoint.resume(start)
 checkpoint.run(training, settings["num_iters"], progress_to(log, snakemake.wildcards.run))
 write_pickle(training.results(), snakemake.output.results)
-checkpoint.remove()
 write_provenance(snakemake)
+checkpoint.remove()

@@ -14,5 +14,5 @@ checkpoint = Checkpoint(snakemake.output.trunk, snakemake.params.code, snakemake
 training = checkpoint.resume(lambda: Training(settings, [first_set], [0]))
 checkpoint.run(training, settings["num_iters_per_set"], progress_to(log, snakemake.wildcards.trunk))
 write_pickle(training.checkpoint(), snakemake.output.trunk)
-checkpoint.remove()
 write_provenance(snakemake)
+checkpoint.remove()

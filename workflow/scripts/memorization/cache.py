@@ -8,7 +8,9 @@ import hashlib
 import io
 import os
 import pickle
+import platform
 import sys
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,10 +30,8 @@ PICKLE_PROTOCOL = 5
 def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
     """Open a temporary file beside ``path`` that takes its place at the end, or leaves no trace."""
     path = Path(path)
-    # What a killed process left half-written.
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        left.unlink(missing_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    remove_what_was_left(path)
+    temporary = path.with_name(f".{path.name}.{_HOST}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
             yield file
@@ -48,6 +48,27 @@ def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+# Two machines that share a folder can have processes of one number.
+_HOST = f"{zlib.crc32(platform.node().encode()):08x}"
+
+
+def remove_what_was_left(path: Path) -> None:
+    """Remove what killed processes of this machine left half-written of ``path``."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{_HOST}.*.tmp"):
+        process = int(left.name.split(".")[-2])
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            left.unlink(missing_ok=True)
+        except OSError:
+            pass  # Another user's, and alive.
+
+
+def how_to_make_again(path: str | Path) -> str:
+    """Return the command that makes a file of the workflow again."""
+    return f"snakemake --cores 2 --force {path} (with --configfile, where that is not config/config.yaml)"
 
 
 class DamagedTableError(ValueError):
@@ -98,9 +119,16 @@ def read_checked_pickle(path: str | Path) -> Any:
 
 
 def read_pickle(path: str | Path) -> Any:
-    """Read a pickle of the cache; whatever else one may ask for is refused (`UnsafePickleError`)."""
-    with open(path, "rb") as file:
-        return SafeUnpickler(file).load()
+    """Read a pickle of the cache.
+
+    Raises `DamagedPickleError`, with the command that makes the file again, and `UnsafePickleError` where it
+    asks for what is not in a cache.
+    """
+    try:
+        with open(path, "rb") as file:
+            return SafeUnpickler(file).load()
+    except DamagedPickleError as error:
+        raise type(error)(f"{path}: {error}; make it again: {how_to_make_again(path)}") from error
 
 
 def write_table(table: "pd.DataFrame", path: str | Path) -> None:
@@ -133,14 +161,16 @@ def read_table(
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         what = next(iter(str(error).splitlines()), type(error).__name__)
         raise DamagedTableError(
-            f"{path} is damaged, or was made by another version ({what}); make it again: "
-            f"snakemake --cores 2 --force {path}"
+            f"{path} is damaged, or was made by another version ({what}); make it again: {how_to_make_again(path)}"
         ) from error
 
 
 def write_figure(figure: Any, path: str | Path) -> None:
     """Write a matplotlib figure as ``.pdf`` or ``.png``, by the ending of ``path``, without a date."""
+    suffix = Path(path).suffix[1:]
+    metadata = {"CreationDate": None} if suffix == "pdf" else None
+    # To memory first: what matplotlib does with a file that cannot be written hides why.
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=suffix, metadata=metadata)
     with atomic_write(path) as file:
-        suffix = Path(path).suffix[1:]
-        metadata = {"CreationDate": None} if suffix == "pdf" else None
-        figure.savefig(file, format=suffix, metadata=metadata)
+        file.write(drawn.getbuffer())

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from .cache import read_checked_pickle, write_checked_pickle
+from .cache import read_checked_pickle, remove_what_was_left, write_checked_pickle
 from .training import Training
 from .unpickling import DamagedPickleError
 
@@ -69,8 +69,9 @@ class Checkpoint:
         write_checked_pickle({"code": self.code, "training": training.checkpoint()}, self.path)
 
     def remove(self) -> None:
-        """Remove the checkpoint, when the result is written."""
+        """Remove the checkpoint, as the last thing that a job does."""
         self.path.unlink(missing_ok=True)
+        remove_what_was_left(self.path)
 
     def run(self, training: Training, until: int, progress: Callable[[range], Iterable[int]] = iter) -> None:
         """Train until so many iterations are done, with a checkpoint every so often and at each switch.

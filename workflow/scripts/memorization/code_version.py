@@ -51,12 +51,11 @@ def _modules_of_import(node: ast.AST, inside_library: bool) -> list[Path]:
 
 @cache
 def _tree(path: Path) -> ast.Module:
-    """Return the syntax tree of a module without its docstrings."""
+    """Return the syntax tree of a module without docstrings, those of constants and attributes included."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and _is_docstring(body[0]):
-            del body[0]
+        if isinstance(body := getattr(node, "body", None), list):
+            node.body = [statement for statement in body if not _is_docstring(statement)]
     return tree
 
 

@@ -22,7 +22,7 @@ CHECKPOINT_SECONDS = 300
 DEFAULT_FOLDERS = {"cache_dir": "cache", "results_dir": "results"}
 # A run's name is a folder's name and the beginning of its files' names, which file systems limit to
 # 255 bytes; the difference is room for the longest ending and for a temporary file's.
-MAX_RUN_NAME = 200
+MAX_RUN_NAME = 190
 MAX_SEEDS = 1000
 # More runs than any study needs; the plan itself would take minutes.
 MAX_RUNS = 2000

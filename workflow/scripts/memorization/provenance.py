@@ -5,7 +5,7 @@ import json
 import platform
 import subprocess
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from .cache import atomic_write
 
 LIBRARIES = ("torch", "numpy", "pandas", "pyarrow", "scipy", "matplotlib", "snakemake")
 SUFFIX = ".provenance.json"
+CODE_PATHS = ("Snakefile", "rules", "workflow", "requirements.txt", "envs")
 
 
 def write_provenance(job: Any) -> None:
@@ -26,8 +27,8 @@ def write_provenance(job: Any) -> None:
         "rule": job.rule,
         "params": dict(job.params.items()),
         "inputs": {path: sha256(path) for path in sorted({str(path) for path in job.input})},
-        "code": code_in_git(),
-        "libraries": {library: version(library) for library in LIBRARIES},
+        "code": CODE,
+        "libraries": {library: library_version(library) for library in LIBRARIES},
         "python": platform.python_version(),
         "processor": processor(),
     }
@@ -43,20 +44,31 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def code_in_git() -> dict[str, Any]:
-    """Return the commit of the repository, and whether files that it knows were changed since."""
-    repository = Path(__file__).resolve().parents[3]
+def library_version(library: str) -> str | None:
+    """Return the version of a library; None where a rule's environment does without it."""
     try:
-        found = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"],
-            cwd=repository,
-            capture_output=True,
-            text=True,
-            check=True,
+        return version(library)
+    except PackageNotFoundError:
+        return None
+
+
+def code_in_git() -> dict[str, Any]:
+    """Return the commit of the repository, and whether it holds other code than that, or more."""
+
+    def git(*arguments: str) -> str:
+        repository = Path(__file__).resolve().parents[3]
+        return subprocess.run(
+            ["git", *arguments], cwd=repository, capture_output=True, text=True, check=True
         ).stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--", *CODE_PATHS))}
     except (OSError, subprocess.CalledProcessError):
         return {"commit": "unknown", "dirty": None}
-    return {"commit": found.removesuffix("-dirty"), "dirty": found.endswith("-dirty")}
+
+
+# Of the moment at which a job starts: a commit can be made while it runs.
+CODE = code_in_git()
 
 
 @cache

@@ -4,8 +4,6 @@ import ast
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .cache import read_table
-
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -87,6 +85,9 @@ def read_table_of_group(path: str | Path) -> "pd.DataFrame":
 
     Raises `cache.DamagedTableError`, with the command that makes it again, where it is none or lacks a column.
     """
+    # The workflow's plan is made by whatever Python Snakemake is in, perhaps without NumPy.
+    from .cache import read_table
+
     keys, metrics = KEYS_AND_METRICS[Path(path).stem]
     means = [f"{metric}_{part}" for metric in metrics for part in ("mean", "low", "high")]
     return read_table(path, needed=[*keys, "num_seeds", *means])
