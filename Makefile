@@ -15,15 +15,15 @@ figures: $(VENV)/installed
 # The same workflow on config/smoke.yaml, which has every feature at a size that takes seconds.
 smoke: $(VENV)/installed
 	$(SNAKEMAKE) --cores all --configfile config/smoke.yaml
-	@$(MAKE) --no-print-directory report CONFIG=config/smoke.yaml RESULTS=results_smoke
+	@$(MAKE) --no-print-directory report CONFIG=config/smoke.yaml
 
 # Snakemake's own report of the figures, made again where a figure or a caption is newer.
 CONFIG := config/config.yaml
-RESULTS := results
 report: $(VENV)/installed
-	@if [ ! -e $(RESULTS)/report.html ] || [ $(CONFIG) -nt $(RESULTS)/report.html ] || \
-	    [ -n "$$(find $(RESULTS) report -newer $(RESULTS)/report.html \( -name '*.png' -o -name '*.rst' \))" ]; then \
-	    $(SNAKEMAKE) --configfile $(CONFIG) --report $(RESULTS)/report.html; \
+	@results="$$($(BIN)/python -c 'import sys, yaml; print(yaml.safe_load(open(sys.argv[1])).get("results_dir", "results"))' $(CONFIG))"; \
+	if [ ! -e "$$results/report.html" ] || [ $(CONFIG) -nt "$$results/report.html" ] || \
+	    [ -n "$$(find "$$results" report -newer "$$results/report.html" \( -name '*.png' -o -name '*.rst' \))" ]; then \
+	    $(SNAKEMAKE) --configfile $(CONFIG) --report "$$results/report.html"; \
 	fi
 
 test: $(VENV)/installed

@@ -108,6 +108,13 @@ def switch_start_iter(wildcards):
     return list(range(0, settings["num_iters"], settings["num_iters_per_set"]))
 
 
+def caption_of(figure):
+    """The caption of a figure, or the one that any figure has that is without."""
+    captions = Path(workflow.basedir) / "report"
+    name = figure if (captions / f"{figure}.rst").exists() else "any_figure"
+    return str(captions / f"{name}.rst")
+
+
 def runs_tables(wildcards):
     return [
         f"{RUN}_{SOURCES[wildcards.table]}.parquet".format(group=run.group, run=run.name)

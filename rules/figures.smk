@@ -8,7 +8,7 @@ for figure in TABLES_OF_FIGURE:
         output:
             report(
                 f"{RESULTS}/{{group}}/{figure}.png",
-                caption=f"../report/{figure}.rst",
+                caption=caption_of(figure),
                 category="{group}",
                 labels={"figure": figure.replace("_", " ")},
             ),

@@ -11,6 +11,8 @@ from conftest import REPOSITORY, SNAKEMAKE, snakemake
 
 from memorization.configuration import RULES
 
+SCRIPTS = REPOSITORY / "workflow" / "scripts"
+
 TOOLS = Path(sys.executable).parent
 
 
@@ -82,8 +84,11 @@ def test_every_path_that_the_readme_names_exists():
 
 
 def test_every_figure_has_a_caption():
-    figures = {path.stem.removeprefix("plot_") for path in (REPOSITORY / "workflow/scripts").glob("plot_*.py")}
-    assert figures == {path.stem for path in (REPOSITORY / "report").glob("*.rst")}
+    """And the smallest configuration draws each of them."""
+    drawn = yaml.safe_load((REPOSITORY / "config" / "smoke.yaml").read_text())["experiments"].values()
+    captions = {path.stem for path in (REPOSITORY / "report").glob("*.rst")} - {"any_figure"}
+    assert captions == {figure for experiment in drawn for figure in experiment["figures"]}
+    assert {f"plot_{figure}.py" for figure in captions} <= {path.name for path in SCRIPTS.glob("*.py")}
 
 
 def test_the_slurm_profile_sets_the_resources_of_every_rule():
@@ -91,10 +96,11 @@ def test_the_slurm_profile_sets_the_resources_of_every_rule():
     listed = subprocess.run(
         [SNAKEMAKE, "--list-rules"], cwd=REPOSITORY, capture_output=True, text=True, check=True
     )
-    # The targets of the experiments are rules without a job, and the figures say themselves what they need.
+    # The targets of the experiments are rules without a job; a new figure has the resources of its rule.
     targets = {"all", *yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text())["experiments"]}
     rules = {rule for rule in listed.stdout.split() if rule not in targets and not rule.startswith("plot_")}
-    assert set(profile["set-resources"]) == rules
+    captions = {path.stem for path in (REPOSITORY / "report").glob("*.rst")} - {"any_figure"}
+    assert set(profile["set-resources"]) == rules | {f"plot_{figure}" for figure in captions}
     # No experiment may have the name of one.
     assert {*rules, "all"} == set(RULES)
     for resources in profile["set-resources"].values():

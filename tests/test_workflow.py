@@ -1,5 +1,6 @@
 """The workflow as a whole: what it plans, what it runs again, and that cores change no result."""
 
+import math
 import re
 import subprocess
 import sys
@@ -79,12 +80,20 @@ def ran_again(ran):
     write_config(ran)
 
 
-@pytest.mark.parametrize("name, runs", [("config", 246), ("smoke", 13), ("paper", 730)])
-def test_every_configuration_of_the_repository_is_planned(name, runs, tmp_path):
+def number_of_runs(experiment):
+    """How many runs an entry of a configuration is, its conditions being different."""
+    swept = experiment.get("sweep", {})
+    conditions = [swept | condition.get("sweep", {}) for condition in experiment.get("conditions", [{}])]
+    return experiment["seeds"] * sum(math.prod(map(len, condition.values())) for condition in conditions)
+
+
+@pytest.mark.parametrize("name", ["config", "smoke", "paper"])
+def test_every_configuration_of_the_repository_is_planned(name, tmp_path):
     folder = copy_repository(tmp_path)
+    config = yaml.safe_load((folder / "config" / f"{name}.yaml").read_text())
     jobs = planned(folder, "--configfile", f"config/{name}.yaml")
-    assert [jobs[stage] for stage in STAGES] == [runs] * 3
-    assert not (folder / "cache").exists()
+    assert [jobs[stage] for stage in STAGES] == [sum(map(number_of_runs, config["experiments"].values()))] * 3
+    assert not (folder / config.get("cache_dir", "cache")).exists()
 
 
 def test_paper_is_the_reference_scale():

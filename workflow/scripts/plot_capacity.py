@@ -61,7 +61,7 @@ if "num_heads" in columns and len(transformers):
     # Embeddings of dimension d = H · d_h.
     associations = 2 * theory["embedding_dimension"]
     by_heads.plot(
-        theory["num_heads"], associations, color="0.3", linewidth=1, label="attention alone: $H d_h + d$"
+        theory["num_heads"], associations, color="0.3", linewidth=1, label="attention alone, at least: $H d_h + d$"
     )
 by_set.set_xlabel("sequences in the set, K")
 by_set.set_ylabel("bits memorised")

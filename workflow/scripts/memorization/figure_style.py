@@ -94,6 +94,7 @@ SETTING_LABELS = {
     "reset_model_at_switch": "from scratch",
     "reset_optimizer_at_switch": "optimiser reset",
     "attention_init": "initial attention",
+    "attention_init_std": "std",
     "attention_trainable": "attention trained",
     "num_layers": "layers",
     "num_parameters": "parameters",
@@ -332,13 +333,13 @@ def draw_points(axes: Axes, x: Any, rows: pd.DataFrame, metric: str, **style: An
 
 
 def log_axis(axis: Axis) -> None:
-    """Make an axis logarithmic, with plain numbers at 1, 2, 5, 10, … however few decades it has."""
+    """Make an axis logarithmic, with plain numbers: at 1, 2, 5, 10, … where it has few decades."""
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})
-    axis.axes.autoscale_view()
-    low, high = axis.get_view_interval()
+    low, high = axis.get_data_interval()
     if low == high:
         axis.axes.set(**{f"{axis.axis_name}lim": (low / 2, high * 2)})
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
+    few = high < 60 * low
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,), numticks=6))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x / 1000:g}k" if x >= 1000 else f"{x:g}"))
 

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import least_squares
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,9 @@ def fit_forgetting(t: np.ndarray, recall: np.ndarray) -> dict[str, Fit]:
     AIC = n log(RSS / n) + 2 (k + 1), for k parameters and the variance of the residuals. Empty where
     there are too few points to fit every form.
     """
+    # The other tables of a group do without it.
+    from scipy.optimize import least_squares
+
     if len(t) < 2 + max(len(form.parameters) for form in FORMS.values()):
         return {}
     # Below half of what it begins with is where a time scale is to be looked for.

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from .learners import initial_generator
-from .transformer import TransformerLearner, causal_attention_weights, initialise, split_heads
+from .transformer import WEIGHT_STD, TransformerLearner, causal_attention_weights, initialise, split_heads
 
 
 class OneLayerAttention(nn.Module):
@@ -34,6 +34,7 @@ class OneLayerAttention(nn.Module):
         num_hidden_features_mlp: int,
         num_mlp_layers: int,
         attention_init: str,
+        attention_init_std: float,
         attention_trainable: bool,
         vocab_size: int,
         generator: torch.Generator,
@@ -41,8 +42,9 @@ class OneLayerAttention(nn.Module):
         """Build the model with weights N(0, 0.02) drawn from ``generator`` and biases 0.
 
         ``num_hidden_features`` counts the features of one head: C = num_heads · num_hidden_features.
-        ``attention_init: zero`` makes the attention uniform; without ``attention_trainable`` it stays
-        as initialised.
+        Queries and keys are N(0, ``attention_init_std``): with 0.02 the attention is all but uniform, until it
+        is trained. ``attention_init: zero`` makes it uniform; without ``attention_trainable`` it stays as
+        initialised.
         """
         super().__init__()
         C, C_mlp = num_heads * num_hidden_features, num_hidden_features_mlp
@@ -56,6 +58,8 @@ class OneLayerAttention(nn.Module):
         )
         self.lm_head = nn.Linear(C_mlp, vocab_size)
         initialise(self, generator)
+        with torch.no_grad():
+            self.c_attn.weight[: 2 * C] *= attention_init_std / WEIGHT_STD
         if attention_init == "zero":
             # Queries alone: with values of 0 as well nothing would pass, and the MLP would never begin to learn;
             # with keys of 0 the gradient of both would be 0, and the attention stay uniform for ever.
@@ -93,6 +97,7 @@ def build(settings: SimpleNamespace, sequence_sets: list[np.ndarray]) -> Transfo
         num_hidden_features_mlp=settings.num_hidden_features_mlp,
         num_mlp_layers=settings.num_mlp_layers,
         attention_init=settings.attention_init,
+        attention_init_std=settings.attention_init_std,
         attention_trainable=settings.attention_trainable,
         vocab_size=settings.vocab_size,
         generator=initial_generator(settings),

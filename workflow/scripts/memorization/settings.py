@@ -165,6 +165,11 @@ class OneLayerAttentionSettings(TransformerSettings):
     attention_init: Literal["normal", "zero"] = _setting(
         "initial weights of the attention; zero (of the queries) makes it uniform", default="normal"
     )
+    attention_init_std: Number = _setting(
+        "standard deviation of the initial weights of queries and keys; the rest of the weights has 0.02",
+        default=0.02,
+        gt=0,
+    )
     attention_trainable: bool = _setting("whether the attention is trained at all", default=True)
 
     def impossible(self) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,55 @@
+"""Accuracy on each earlier set against the iterations since it was left, by bands of rank."""
+
+from memorization.figure_style import (
+    AXIS_LABELS,
+    by_model,
+    draw_chance,
+    draw_points,
+    first_condition,
+    legend_below,
+    lines,
+    log_axis,
+    log_spaced,
+    new_figure,
+    ordered_colours,
+    save_figure,
+)
+from memorization.progress import start_log
+from memorization.tables import read_table_of_group
+
+NEEDS = ("a switch", "tests of earlier sets")
+# So many of the measured points of each set.
+POINTS = 10
+start_log(snakemake.log[0])
+models = by_model(read_table_of_group(snakemake.input.forgetting))
+figure, axes = new_figure(rows=len(models), columns=3, width=2.7, height=2.2, sharex="row")
+for (model, of_model), row in zip(models, axes, strict=True):
+    of_model = first_condition(of_model, "sequence_set")
+    sets = sorted(of_model["sequence_set"].unique())
+    # The most frequent tested sequence, the middle of the ranks, and the rarest band.
+    bands = of_model[["rank_low", "rank_high"]].drop_duplicates().sort_values("rank_low").to_numpy()
+    bands = bands[[0, len(bands) // 2, -1]] if len(bands) > 3 else bands
+    for ax, (low, high) in zip(row, bands, strict=False):
+        draw_chance(ax, "accuracy")
+        ax.set_title(f"rank {low}" if low == high else f"ranks {low} – {high}")
+        for sequence_set, colour in zip(sets, ordered_colours(len(sets)), strict=True):
+            shown = (of_model["sequence_set"] == sequence_set) & (of_model["rank_low"] == low)
+            # The moment of the switch has no place on a logarithmic axis.
+            rows = log_spaced(of_model[shown & (of_model["iters_since_switch"] > 0)], POINTS)
+            style = {
+                "color": colour,
+                "marker": "o",
+                "markersize": 2.5,
+                "linewidth": 1,
+                "label": f"set {sequence_set}",
+            }
+            # Side by side, that their intervals can be told apart.
+            draw_points(ax, rows["iters_since_switch"] * 1.05**sequence_set, rows, "accuracy", **style)
+        log_axis(ax.xaxis)
+        ax.set_ylim(0.2, 1.05)
+        ax.set_xlabel("iterations since the set was left")
+    for ax in row[len(bands) :]:
+        ax.set_visible(False)
+    row[0].set_ylabel(lines(model, AXIS_LABELS["accuracy"]))
+legend_below(figure, axes)
+save_figure(figure, snakemake)
