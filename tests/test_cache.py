@@ -7,18 +7,37 @@ import sys
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import torch
-from conftest import REPOSITORY, train_small_run
+from conftest import NUM_HELD_OUT, REPOSITORY, train_small_run, trained
+from test_trunks import SETTINGS
 
 from memorization.cache import atomic_write, read_pickle, read_table, write_pickle, write_table
+from memorization.evaluation import evaluate_run
 
 ARGS = {
-    "model", "K", "len_context", "vocab_size", "num_heads", "num_hidden_features",
-    "num_hidden_features_mlp", "num_mlp_layers", "num_layers", "optimizer", "lr", "weight_decay",
-    "batch_size", "num_iters", "num_iters_per_epoch", "sequence_sampling_distribution",
-    "zipf_exponent", "freeze", "seed",
+    "model", "K", "len_context", "optimizer", "lr", "weight_decay", "batch_size", "num_iters",
+    "num_iters_per_epoch", "sequence_sampling_distribution", "zipf_exponent", "freeze", "seed",
 }  # fmt: skip
+TRANSFORMER_ARGS = {"vocab_size", "num_heads", "num_hidden_features", "num_layers"}
+ARGS_OF_MODEL = {
+    "one_layer_attention": TRANSFORMER_ARGS | {"num_hidden_features_mlp", "num_mlp_layers"},
+    "gpt": TRANSFORMER_ARGS,
+    "dam": {"N", "H", "M", "eta", "clear_memory_at_switch"},
+}
+LOGGED = {
+    "epoch": int, "iter": int, "sequence_set": int, "train_loss": float, "lr": float,
+    "num_appearances": np.ndarray, "test_metrics": dict,
+}  # fmt: skip
+LOGGED_OF_DAM = {
+    "loss": float, "accuracy": float, "sharpness": float, "head_correlation": float, "num_distinct_stored": int,
+}  # fmt: skip
+PARTS = {
+    "one_layer_attention": {"mlp": ["linear_modules", "lm_head"], "attention": ["c_attn"]},
+    "gpt": {"mlp": ["h.0.mlp", "h.1.mlp", "lm_head"], "attention": ["h.0.attn", "h.1.attn"]},
+    "dam": {},
+}
 
 
 @pytest.fixture(scope="module")
@@ -89,35 +108,80 @@ def test_sequences_pickle_is_the_contract(run_folder):
         assert set(np.unique(sequences)) == {0, 1}
 
 
-def test_results_pickle_is_the_contract(run_folder):
-    data = load_plainly(run_folder / "small_run.pkl")
-    assert set(data) == {
-        "args", "logs", "pre_switch_state_dict", "model_state_dict", "mlp_state_dict",
-        "attention_state_dict",
-    }  # fmt: skip
-    assert set(data["args"]) >= ARGS
-    assert all(isinstance(value, int | float | str | bool) for value in data["args"].values())
-    assert (data["args"]["num_hidden_features_mlp"], data["args"]["num_iters"]) == (8, 40)
+@pytest.fixture(scope="module", params=SETTINGS)
+def run_of_model(request, tmp_path_factory):
+    """A small run of each model as its files say: the content of its pickle, and the path of its evaluation."""
+    folder = tmp_path_factory.mktemp(request.param)
+    results, sets = trained(SETTINGS[request.param]())
+    write_pickle(results, folder / "run.pkl")
+    write_table(evaluate_run(results, sets, NUM_HELD_OUT)["evaluation"], folder / "run_evaluation.parquet")
+    return load_plainly(folder / "run.pkl"), folder / "run_evaluation.parquet"
+
+
+def test_args_of_the_results_pickle_are_the_contract(run_of_model):
+    args = run_of_model[0]["args"]
+    assert set(args) >= ARGS | ARGS_OF_MODEL[args["model"]]
+    assert all(isinstance(value, int | float | str | bool) for value in args.values())
+    assert (args["K"], args["len_context"], args["num_iters"]) == (30, 12, 40)
+    assert args.get("num_hidden_features_mlp", 8) == 8
+
+
+def test_logs_of_the_results_pickle_are_the_contract(run_of_model):
+    data, _ = run_of_model
+    logged = LOGGED | (LOGGED_OF_DAM if data["args"]["model"] == "dam" else {})
+    assert len(data["logs"]) == 4
     for entry in data["logs"]:
-        assert {key: type(value) for key, value in entry.items()} == {
-            "epoch": int, "iter": int, "sequence_set": int, "train_loss": float, "lr": float,
-            "num_appearances": np.ndarray, "test_metrics": dict,
-        }  # fmt: skip
+        assert {key: type(value) for key, value in entry.items()} == logged
         assert (entry["num_appearances"].shape, entry["num_appearances"].dtype) == ((30,), np.int64)
         metrics = entry["test_metrics"]
-        assert list(metrics) == ["sequence_set", "sequence_rank", "logsoftmaxloss", "accuracy"]
-        assert len({len(values) for values in metrics.values()}) == 1
-        assert [values.dtype.kind for values in metrics.values()] == ["i", "i", "f", "f"]
+        number = 3 * (entry["sequence_set"] + 1)
+        assert {key: (values.dtype.name, values.shape) for key, values in metrics.items()} == {
+            "sequence_set": ("int64", (number,)),
+            "sequence_rank": ("int64", (number,)),
+            "logsoftmaxloss": ("float32", (number,)),
+            "accuracy": ("float32", (number,)),
+        }
+
+
+def test_states_of_the_results_pickle_are_the_contract(run_of_model):
+    data, _ = run_of_model
+    parts = PARTS[data["args"]["model"]]
+    states = ["pre_switch_state_dict", "model_state_dict"]
+    assert list(data) == ["args", "logs", *states, *(f"{part}_state_dict" for part in parts)]
     assert len(data["pre_switch_state_dict"]) == 1
     before, final = data["pre_switch_state_dict"][0], data["model_state_dict"]
     assert list(before) == list(final)
-    assert all(value.dtype == torch.float32 for value in final.values())
     for moment, state in (("pre_switch", before), ("post_switch", final)):
-        mlp, attention = data["mlp_state_dict"][moment], data["attention_state_dict"][moment]
-        assert (set(mlp), set(attention)) == ({"linear_modules", "lm_head"}, {"c_attn"})
-        assert torch.equal(mlp["linear_modules"]["1.bias"], state["linear_modules.1.bias"])
-        assert torch.equal(mlp["lm_head"]["weight"], state["lm_head.weight"])
-        assert torch.equal(attention["c_attn"]["weight"], state["c_attn.weight"])
+        for part, modules in parts.items():
+            held = data[f"{part}_state_dict"][moment]
+            assert list(held) == modules
+            for module, entries in held.items():
+                assert entries
+                assert all(torch.equal(value, state[f"{module}.{name}"]) for name, value in entries.items())
+        tensors = {name: value for name, value in state.items() if name not in ("memory", "memory_size")}
+        assert {value.dtype for value in tensors.values()} == {torch.float32}
+
+
+def test_the_memory_in_the_results_pickle_is_a_matrix_of_signs_and_the_number_of_its_rows(tmp_path):
+    write_pickle(trained(SETTINGS["dam"](M=200))[0], tmp_path / "run.pkl")
+    data = load_plainly(tmp_path / "run.pkl")
+    # 20 batches of 8 before the switch, as many after it.
+    for state, number in ((data["pre_switch_state_dict"][0], 160), (data["model_state_dict"], 200)):
+        assert list(state) == ["A_logits", "B_logits", "memory", "memory_size"]
+        assert (state["A_logits"].shape, state["B_logits"].shape) == ((12, 4, 12), (4, 12))
+        assert (state["memory"].dtype, state["memory"].shape) == (torch.int8, (200, 12))
+        assert (type(state["memory_size"]), state["memory_size"]) == (int, number)
+        assert set(np.unique(state["memory"][:number])) == {-1, 1}
+        assert not state["memory"][number:].any()
+
+
+def test_columns_of_the_evaluation_are_the_contract(run_of_model):
+    schema = pq.read_schema(run_of_model[1])
+    types = {name: str(kind).removeprefix("large_") for name, kind in zip(schema.names, schema.types, strict=True)}
+    assert types == {
+        "weights": "string", "sequence_set": "int64", "sequence_rank": "int64", "num_appearances": "int64",
+        "loss": "float", "accuracy": "float",
+    }  # fmt: skip
 
 
 def test_a_run_without_a_switch_has_no_earlier_part():

@@ -71,6 +71,20 @@ def reference_loss(A_logits, B_logits, eta, memory, batch):
     return float(np.mean(losses))
 
 
+def reference_gradients(logits, eta, memory, batch, step=1e-5):
+    """The gradient of the reference's loss in A and in B, by central differences."""
+    gradients = [np.zeros_like(x) for x in logits]
+    for values, gradient in zip(logits, gradients, strict=True):
+        for index in np.ndindex(*values.shape):
+            value, losses = values[index], []
+            for shifted in (value + step, value - step):
+                values[index] = shifted
+                losses.append(reference_loss(*logits, eta, memory, batch))
+            values[index] = value
+            gradient[index] = (losses[0] - losses[1]) / (2 * step)
+    return gradients
+
+
 def problem(seed, N, H, stored, batch, distinct=None):
     """Random logits, a memory drawn from few distinct sequences, and a batch, all float64."""
     rng = np.random.default_rng(seed)
@@ -130,19 +144,10 @@ def test_gradients_are_those_of_finite_differences():
     A, B = (torch.from_numpy(x.copy()).requires_grad_() for x in (A_logits, B_logits))
     loss = bit_losses(predict(A, B, 4.0, *multiset(memory), torch.from_numpy(zeta)), torch.from_numpy(zeta))
     loss.mean().backward()
-    step = 1e-5
-    for logits, gradient in ((A_logits, A.grad), (B_logits, B.grad)):
-        expected = np.zeros_like(logits)
-        for index in np.ndindex(*logits.shape):
-            value = logits[index]
-            logits[index] = value + step
-            above = reference_loss(A_logits, B_logits, 4.0, memory, zeta)
-            logits[index] = value - step
-            below = reference_loss(A_logits, B_logits, 4.0, memory, zeta)
-            logits[index] = value
-            expected[index] = (above - below) / (2 * step)
-        assert np.abs(expected).max() > 1e-3
-        np.testing.assert_allclose(gradient, expected, atol=1e-8)
+    expected = reference_gradients((A_logits, B_logits), 4.0, memory, zeta)
+    for gradient, of_differences in zip((A.grad, B.grad), expected, strict=True):
+        assert np.abs(of_differences).max() > 1e-3
+        np.testing.assert_allclose(gradient, of_differences, atol=1e-8)
 
 
 @given(seed=st.integers(0, 100), N=st.integers(2, 12), H=st.integers(1, 5))
@@ -290,6 +295,35 @@ def test_the_loss_of_a_batch_is_over_the_memory_before_it_and_repeats_count():
         history += ranks
 
 
+def test_initial_logits_are_normal_with_std_0_1():
+    args = dam_settings(N=40, H=25)
+    state = DamLearner(SimpleNamespace(**args), [generate_sequence_set(2, 0, 30, 40)]).state_dict()
+    for name in ("A_logits", "B_logits"):
+        logits = state[name].numpy()
+        # Five standard errors of the mean and of the standard deviation.
+        assert abs(logits.mean()) < 5 * 0.1 / logits.size**0.5, name
+        assert abs(logits.std() - 0.1) < 5 * 0.1 / (2 * logits.size) ** 0.5, name
+
+
+def test_a_training_makes_the_steps_of_adam_with_its_learning_rate():
+    results, sets = train_dam(
+        N=4, H=2, K=6, batch_size=4, eta=3.0, lr=0.03, num_switches=0, num_iters_per_set=3, num_iters_per_epoch=1
+    )
+    args = results["args"]
+    learner = DamLearner(SimpleNamespace(**args), sets)
+    logits = [learner.state_dict()[name].numpy().astype(float) for name in ("A_logits", "B_logits")]
+    first, *batches = [2 * sets[0][[rank for _, rank in drawn(args, [i])]] - 1 for i in range(3)]
+    memory, m, v = [*first], [0.0, 0.0], [0.0, 0.0]
+    for t, batch in enumerate(batches, start=1):
+        for x, gradient in enumerate(reference_gradients(logits, 3.0, memory, batch)):
+            m[x] = 0.9 * m[x] + 0.1 * gradient
+            v[x] = 0.999 * v[x] + 0.001 * gradient**2
+            logits[x] -= 0.03 * (m[x] / (1 - 0.9**t)) / (np.sqrt(v[x] / (1 - 0.999**t)) + 1e-8)
+        memory += [*batch]
+    for name, expected in zip(("A_logits", "B_logits"), logits, strict=True):
+        np.testing.assert_allclose(results["model_state_dict"][name], expected, rtol=0, atol=2e-5)
+
+
 @pytest.mark.parametrize("freeze, moving", [("none", "AB"), ("A", "B"), ("both", "")])
 def test_frozen_parameters_are_bitwise_unchanged(freeze, moving):
     results, _ = train_dam(freeze=freeze, num_switches=2, weight_decay=0.1)
@@ -332,6 +366,35 @@ def test_the_evaluation_is_that_of_the_equations():
                 assert row.loss == pytest.approx(expected, abs=1e-4)
                 P = reference_probabilities(*logits, args["eta"], memory, zeta)
                 assert row.accuracy == pytest.approx(np.mean((P > 0.5) == (zeta > 0)), abs=1e-6)
+
+
+def test_a_bit_to_which_the_memory_gives_one_half_is_half_right():
+    sets = [generate_sequence_set(2, 0, 30, 12)]
+    learner = DamLearner(SimpleNamespace(**dam_settings()), sets)
+    loss, accuracy = learner.evaluate(sets[0])
+    assert np.array_equal(accuracy, np.full((30, 12), 0.5))
+    np.testing.assert_allclose(loss, math.log(2), rtol=1e-6)
+    # Of what is stored, one half begins with 1: of every sequence the first bit is a tie.
+    zero, one = (np.flatnonzero(sets[0][:, 0] == bit)[0] for bit in (0, 1))
+    learner.append(np.array([zero, one]))
+    _, accuracy = learner.evaluate(sets[0])
+    assert np.array_equal(accuracy[:, 0], np.full(30, 0.5))
+    assert accuracy[one, 1:].mean() > 0.5
+
+
+def test_loss_and_accuracy_that_are_logged_are_those_of_the_current_set():
+    results, sets = train_dam(num_iters_per_set=40, M=60)
+    for entry, state, current in (
+        (results["logs"][3], results["pre_switch_state_dict"][0], 0),
+        (results["logs"][-1], results["model_state_dict"], 1),
+    ):
+        logits = (state["A_logits"].numpy().astype(float), state["B_logits"].numpy().astype(float))
+        tested = 2 * sets[current][[0, 10, 20]] - 1
+        memory = state["memory"][: state["memory_size"]].tolist()
+        right = [(reference_probabilities(*logits, 10.0, memory, z) > 0.5) == (z > 0) for z in tested]
+        assert (entry["sequence_set"], entry["iter"]) == (current, 40 * (current + 1))
+        assert entry["loss"] == pytest.approx(reference_loss(*logits, 10.0, memory, tested), abs=1e-4)
+        assert entry["accuracy"] == pytest.approx(np.mean(right), abs=1e-6)
 
 
 def test_sharpness_and_head_correlation_are_their_definitions():

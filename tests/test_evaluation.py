@@ -10,7 +10,12 @@ from test_one_layer_attention import loss_and_accuracy, reference_forward
 
 from memorization.evaluation import HELD_OUT, epoch_table, evaluate_run, evaluated_weights
 from memorization.learners import build_learner
-from memorization.sequences import generate_held_out_sequences
+from memorization.sequences import (
+    cumulative_probabilities,
+    generate_held_out_sequences,
+    rank_probabilities,
+    sample_batch_ranks,
+)
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +85,22 @@ def test_appearances_count_up_to_the_moment_of_the_weights(small_run, evaluation
         unseen = sequence_set == HELD_OUT or (name == "pre_switch_1" and sequence_set == 1)
         expected = np.zeros(len(rows)) if unseen else counts[sequence_set]
         assert rows["num_appearances"].tolist() == expected.tolist()
+
+
+def test_appearances_of_every_kind_of_weights_are_a_recount_of_the_batches():
+    results, sets = train_small_run(num_switches=2)
+    table = evaluate_run(results, sets, NUM_HELD_OUT)["evaluation"]
+    args = results["args"]
+    cumulative = cumulative_probabilities(rank_probabilities(args["K"], args["zipf_exponent"]))
+    until = {"pre_switch_1": 20, "pre_switch_2": 40, "final": 60, "swap_mlp": 60, "swap_attention": 60}
+    assert table["weights"].unique().tolist() == list(until)
+    for (weights, sequence_set), rows in table.groupby(["weights", "sequence_set"]):
+        counts = [0] * len(rows)
+        for iteration in range(until[weights]):
+            if iteration // 20 == sequence_set:
+                for rank in sample_batch_ranks(cumulative, args["batch_size"], args["seed"], iteration):
+                    counts[rank] += 1
+        assert rows["num_appearances"].tolist() == counts, (weights, sequence_set)
 
 
 def test_a_run_without_a_switch_has_final_weights_only():

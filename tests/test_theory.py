@@ -45,6 +45,17 @@ def test_draws_in_the_queue_are_a_recount_of_the_batches(M, clear):
             assert draws_in_queue(args, iteration, sequence_set) == expected
 
 
+@pytest.mark.parametrize("M", [100, 1000])
+@pytest.mark.parametrize("changed", [{}, {"clear_memory_at_switch": True}, {"reset_model_at_switch": True}])
+def test_draws_in_the_queue_are_what_the_memory_of_a_run_holds(M, changed):
+    results, sets = train_dam(M=M, N=20, num_switches=2, num_iters_per_set=10, **changed)
+    owner = {tuple(2 * sequence - 1): s for s, sequences in enumerate(sets) for sequence in sequences}
+    for switch, state in enumerate([*results["pre_switch_state_dict"], results["model_state_dict"]], start=1):
+        stored = [owner[tuple(row)] for row in state["memory"][: state["memory_size"]].tolist()]
+        for s in range(3):
+            assert draws_in_queue(results["args"], 10 * switch, s) == stored.count(s), (switch, s)
+
+
 def test_measured_occupancy_of_a_dam_is_the_formula_over_seeds():
     stored, expected = [], None
     for seed in range(60):
