@@ -17,7 +17,8 @@ from .provenance import sha256
 ROOTS = ("cache_smoke", "results_smoke")
 COMPARED = (".pkl", ".parquet", ".csv", ".png", ".pdf")
 # How far a float may be from the recorded one: this part of that, and this part of the root mean square of its
-# array. Another processor rounds sums otherwise, by 1e-7 of them, and training lets that grow.
+# array. Another processor rounds sums otherwise, by 1e-7 of them, and training lets that grow: to less than this,
+# or so far that ten times the tolerance would pass hardly a file more (measured, see docs/reliability.md).
 TOLERANCE = 1e-3
 # Significant digits of what is compared: floats are rounded by a twentieth of the tolerance at most.
 DIGITS = 5
