@@ -1,4 +1,4 @@
-"""Sidecars, the trace of a figure, the comparison with a record, and tables that are damaged."""
+"""Sidecars, the trace of a figure, and tables that are damaged."""
 
 import json
 import re
@@ -17,7 +17,6 @@ from memorization.figure_style import new_figure, save_figure
 from memorization.provenance import sha256, write_provenance
 from memorization.tables import read_table_of_group
 from memorization.unpickling import DamagedPickleError, UnsafePickleError
-from memorization.verification import DIFFERENT, IDENTICAL, WITHIN_TOLERANCE, compare, record
 
 SCRIPTS = REPOSITORY / "workflow" / "scripts"
 
@@ -108,59 +107,6 @@ def test_a_figure_is_traced_to_its_runs_and_what_changed_since_is_said(tmp_path)
     (line,) = [line for line in trace(tmp_path / "figure.png") if "CHANGED" in line]
     assert "run.pkl" in line
     assert "since it was used" in line
-
-
-def files(folder, *, noise=0.0, extra=False):
-    """A pickle, a table and a picture, the numbers of which differ by ``noise``."""
-    (folder / "cache").mkdir(parents=True)
-    numbers = np.linspace(1, 2, 50) + noise
-    logs = [{"epoch": i, "loss": float(number)} for i, number in enumerate(numbers)]
-    write_pickle({"logs": logs, "weights": {"w": numbers}}, folder / "cache" / "run.pkl")
-    write_table(pd.DataFrame({"accuracy": numbers, "weights": "final"}), folder / "cache" / "table.parquet")
-    (folder / "cache" / "figure.png").write_bytes(b"picture")
-    if extra:
-        (folder / "cache" / "extra.csv").write_bytes(b"1")
-    return record(folder, ["cache"])
-
-
-def kinds(recorded, found):
-    return {name.split("/")[-1]: (kind, what) for name, kind, what in compare(recorded, found)}
-
-
-def test_the_same_files_are_identical(tmp_path):
-    found = kinds(files(tmp_path / "a"), files(tmp_path / "b"))
-    assert found == dict.fromkeys(["run.pkl", "table.parquet", "figure.png"], (IDENTICAL, ""))
-
-
-def test_numbers_that_differ_little_are_equal_within_tolerance(tmp_path):
-    found = kinds(files(tmp_path / "a"), files(tmp_path / "b", noise=1e-4))
-    assert found["run.pkl"] == found["table.parquet"] == (WITHIN_TOLERANCE, "")
-
-
-def test_numbers_that_differ_are_named_with_what_was_expected(tmp_path):
-    found = kinds(files(tmp_path / "a"), files(tmp_path / "b", noise=0.1))
-    assert found["run.pkl"] == (DIFFERENT, "logs[].loss: 1.6 is not 1.5")
-    assert found["table.parquet"] == (DIFFERENT, "accuracy: 1.6 is not 1.5")
-
-
-def test_a_picture_of_other_bytes_and_a_file_too_many_or_too_few_are_different(tmp_path):
-    recorded, found = files(tmp_path / "a"), files(tmp_path / "b", extra=True)
-    (tmp_path / "b" / "cache" / "figure.png").write_bytes(b"another")
-    found = record(tmp_path / "b", ["cache"])
-    assert kinds(recorded, found)["figure.png"][0] == DIFFERENT
-    assert kinds(recorded, found)["extra.csv"] == (DIFFERENT, "is not in the record")
-    assert kinds(found, recorded)["extra.csv"] == (DIFFERENT, "is not made")
-
-
-@pytest.mark.slow
-def test_the_record_is_of_the_files_that_the_smallest_configuration_makes(tmp_path):
-    recorded = json.loads((REPOSITORY / "config" / "verified.json").read_text())["files"]
-    folder = copy_repository(tmp_path)
-    call = [sys.executable, "-m", "snakemake", "-n", "--quiet", "--configfile", "config/smoke.yaml", "--summary"]
-    listed = subprocess.run(call, cwd=folder, capture_output=True, text=True, check=True).stdout
-    made = {line.split("\t")[0] for line in listed.splitlines()[1:]}
-    made = {path for path in made if path.startswith(("cache_smoke/", "results_smoke/"))}
-    assert made == set(recorded)
 
 
 @pytest.mark.parametrize("damage", [lambda content: content[:100], lambda content: b"", lambda content: b"x" * 50])

@@ -1,29 +1,31 @@
 """Run config/smoke.yaml anew in a scratch folder and compare every file with config/verified.json.
 
-``python workflow/scripts/verify.py`` compares; with ``--update`` it writes the record. Ends with status 1 where a
-file is different.
+``python workflow/scripts/verify.py`` compares; with ``--update`` it writes the record. ``--folder`` takes the
+files of a run that is there in place of a new one, ``--record`` another record. Ends with status 1 where a file
+is different.
 """
 
+import argparse
 import json
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections import Counter
+from importlib.metadata import version
 from pathlib import Path
 
 from memorization.cache import atomic_write
 from memorization.provenance import LIBRARIES, processor
-from memorization.verification import ABSOLUTE_TOLERANCE, DIFFERENT, IDENTICAL, RELATIVE_TOLERANCE, compare, record
+from memorization.verification import DIFFERENT, IDENTICAL, TOLERANCE, WITHIN_TOLERANCE, compare, record
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-RECORD = REPOSITORY / "config" / "verified.json"
 # What a run of the workflow reads.
 PARTS = ("Snakefile", "rules", "workflow", "config", "profiles", "report", "envs")
 
 
-def run_smoke(folder: Path) -> dict:
-    """Run the smallest configuration in ``folder`` and return the record of its files."""
+def run_smoke(folder: Path) -> None:
+    """Run the smallest configuration in ``folder``."""
     for part in PARTS:
         source = REPOSITORY / part
         copy = shutil.copytree if source.is_dir() else shutil.copy
@@ -33,36 +35,53 @@ def run_smoke(folder: Path) -> dict:
     done = subprocess.run(call, cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if done.returncode:
         sys.exit(f"{done.stderr}\nthe workflow failed in {folder}")
-    return record(folder, ["cache_smoke", "results_smoke"])
 
 
-def main(update: bool) -> None:
-    """Compare, or write the record."""
-    from importlib.metadata import version
+def update(folder: Path, path: Path) -> None:
+    """Write the record of the files in ``folder``."""
+    files = record(folder)
+    made_by = {"processor": processor(), "libraries": {library: version(library) for library in LIBRARIES}}
+    text = json.dumps({"made_by": made_by, "files": files}, indent=0, sort_keys=True)
+    with atomic_write(path) as file:
+        file.write(text.encode() + b"\n")
+    print(f"{len(files)} files recorded in {path}")
 
-    with tempfile.TemporaryDirectory(prefix="verify_") as name:
-        files = run_smoke(Path(name))
-    if update:
-        made_by = {"processor": processor(), "libraries": {library: version(library) for library in LIBRARIES}}
-        with atomic_write(RECORD) as file:
-            text = json.dumps({"made_by": made_by, "files": files}, indent=0, sort_keys=True)
-            file.write(text.encode() + b"\n")
-        print(f"{len(files)} files recorded in {RECORD.relative_to(REPOSITORY)}")
-        return
-    recorded = json.loads(RECORD.read_text(encoding="utf-8"))
-    found = list(compare(recorded["files"], files))
-    for path, kind, what in found:
+
+def differ(folder: Path, path: Path) -> bool:
+    """Print what is not as recorded of the files in ``folder``; return whether any is different."""
+    recorded = json.loads(path.read_text(encoding="utf-8"))
+    counts = Counter()
+    for name, kind, what in compare(recorded["files"], folder):
+        counts[kind] += 1
         if kind != IDENTICAL:
-            print(f"{path}: {kind}{f': {what}' if what else ''}")
-    counts = Counter(kind for _, kind, _ in found)
-    print(", ".join(f"{number} {kind}" for kind, number in counts.items()))
-    if counts[IDENTICAL] < len(found):
+            print(f"{name}: {kind}{f': {what}' if what else ''}")
+    print(", ".join(f"{counts[kind]} {kind}" for kind in (IDENTICAL, WITHIN_TOLERANCE, DIFFERENT)))
+    if counts.total() > counts[IDENTICAL]:
         print(
-            f"recorded on {recorded['made_by']['processor']}, compared on {processor()}; the mean and the root "
-            f"mean square of each array may differ by {RELATIVE_TOLERANCE} of it or by {ABSOLUTE_TOLERANCE}"
+            f"recorded on {recorded['made_by']['processor']}, compared on {processor()}; a float may differ by "
+            f"{TOLERANCE} of itself and of the root mean square of its array, all else must be equal"
         )
-    sys.exit(1 if counts[DIFFERENT] else 0)
+    return counts[DIFFERENT] > 0
+
+
+def main() -> None:
+    """Run the workflow, unless its files are there; compare, or write the record."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--update", action="store_true")
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--record", type=Path, default=REPOSITORY / "config" / "verified.json")
+    options = parser.parse_args()
+    if options.folder and not options.folder.is_dir():
+        parser.error(f"{options.folder} is no folder")
+    with tempfile.TemporaryDirectory(prefix="verify_") as scratch:
+        folder = options.folder or Path(scratch)
+        if not options.folder:
+            run_smoke(folder)
+        if options.update:
+            update(folder, options.record)
+        elif differ(folder, options.record):
+            sys.exit(1)
 
 
 if __name__ == "__main__":
-    main(update=sys.argv[1:] == ["--update"])
+    main()

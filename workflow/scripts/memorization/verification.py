@@ -1,94 +1,125 @@
-"""Comparing the files of two runs of the workflow: their bytes, and where these differ their numbers."""
+"""Comparing the files of a run of the workflow with a record: their bytes, and where these differ every value."""
 
-import math
+import base64
+import json
+import pickle
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from .cache import read_pickle, read_table
 from .provenance import sha256
 
+ROOTS = ("cache_smoke", "results_smoke")
 COMPARED = (".pkl", ".parquet", ".csv", ".png", ".pdf")
-# Of what is summed up of the numbers of a file, see `summary`. Another processor rounds otherwise, and training
-# lets differences grow.
-RELATIVE_TOLERANCE = 1e-2
-ABSOLUTE_TOLERANCE = 1e-3
+# How far a float may be from the recorded one: this part of that, and this part of the root mean square of its
+# array. Another processor rounds sums otherwise, by 1e-7 of them, and training lets that grow: to less than this,
+# or so far that ten times the tolerance would pass hardly a file more (measured, see docs/reliability.md).
+TOLERANCE = 1e-3
+# Significant digits of what is compared: floats are rounded by a twentieth of the tolerance at most.
+DIGITS = 5
 IDENTICAL, WITHIN_TOLERANCE, DIFFERENT = "identical", "equal within tolerance", "different"
 
 
-def record(folder: Path, roots: list[str]) -> dict[str, dict[str, Any]]:
-    """Return of each compared file under ``roots`` in ``folder`` its hash and the summary of its numbers."""
-    paths = sorted(path for root in roots for path in (folder / root).rglob("*") if path.suffix in COMPARED)
-    return {str(path.relative_to(folder)): {"sha256": sha256(path), "numbers": summary(path)} for path in paths}
+def compared_files(folder: Path) -> dict[str, Path]:
+    """Return what is compared of a run in ``folder``, by its name there."""
+    paths = sorted(path for root in ROOTS for path in (folder / root).rglob("*") if path.suffix in COMPARED)
+    return {str(path.relative_to(folder)): path for path in paths}
 
 
-def compare(recorded: dict[str, dict], found: dict[str, dict]) -> Iterator[tuple[str, str, str]]:
+def record(folder: Path) -> dict[str, dict[str, str]]:
+    """Return of each file of a run in ``folder`` its hash and all of its values, compressed."""
+    return {
+        name: {"sha256": sha256(path), "values": _compressed(_contents(path))}
+        for name, path in compared_files(folder).items()
+    }
+
+
+def compare(recorded: dict[str, dict[str, str]], folder: Path) -> Iterator[tuple[str, str, str]]:
     """Yield of each file its name, which of the three it is, and what is different."""
-    for name in sorted(recorded.keys() | found.keys()):
-        if name not in found or name not in recorded:
-            yield name, DIFFERENT, "is not made" if name not in found else "is not in the record"
-        elif recorded[name]["sha256"] == found[name]["sha256"]:
+    files = compared_files(folder)
+    for name in sorted(recorded.keys() | files.keys()):
+        if name not in files or name not in recorded:
+            yield name, DIFFERENT, "is not made" if name not in files else "is not in the record"
+        elif recorded[name]["sha256"] == sha256(files[name]):
             yield name, IDENTICAL, ""
         else:
-            yield name, *_compare_numbers(recorded[name]["numbers"], found[name]["numbers"])
+            difference = _difference(recorded[name]["values"], files[name])
+            yield name, DIFFERENT if difference else WITHIN_TOLERANCE, difference
 
 
-def _compare_numbers(recorded: dict[str, list], found: dict[str, list]) -> tuple[str, str]:
-    """Return whether two summaries are equal within tolerance, and the first of what is not."""
-    if not recorded:
-        return DIFFERENT, "has other bytes, and no numbers to compare (a picture)"
-    if recorded.keys() != found.keys():
-        return DIFFERENT, f"has other contents: {sorted(recorded.keys() ^ found.keys())[0]}"
-    for part, numbers in recorded.items():
-        for expected, number in zip(numbers, found[part], strict=True):
-            if not _close(expected, number):
-                return DIFFERENT, f"{part}: {number} is not {expected}"
-    return WITHIN_TOLERANCE, ""
+def _difference(compressed: str, path: Path) -> str:
+    """Return where a file first differs from the record and by what; empty where it does within tolerance."""
+    try:
+        found = _contents(path)
+    except (ValueError, pickle.UnpicklingError) as error:
+        return f"cannot be read: {error}"
+    recorded = json.loads(zlib.decompress(base64.b64decode(compressed)))
+    if not recorded and not found:
+        return "has other bytes, and no numbers to compare (a picture)"
+    for name in sorted(recorded.keys() ^ found.keys()):
+        return f"{name}: {'is missing' if name in recorded else 'is not in the record'}"
+    for name, (kind, shape, expected) in recorded.items():
+        if found[name][:2] != [kind, shape]:
+            return f"{name}: {found[name][0]} of shape {found[name][1]} is not {kind} of shape {shape}"
+        values = found[name][2]
+        unequal = np.flatnonzero(~_equal(kind, expected, values))
+        if unequal.size:
+            place = "".join(f"[{i}]" for i in np.unravel_index(unequal[0], shape))
+            others = f" (and {unequal.size - 1} more of {len(values)})" if unequal.size > 1 else ""
+            return f"{name}{place}: {values[unequal[0]]} is not {expected[unequal[0]]}{others}"
+    return ""
 
 
-def _close(expected: float | None, number: float | None) -> bool:
-    if expected is None or number is None:
-        return expected is number
-    return math.isclose(number, expected, rel_tol=RELATIVE_TOLERANCE, abs_tol=ABSOLUTE_TOLERANCE)
+def _equal(kind: str, expected: list, values: list) -> np.ndarray:
+    """Return of each value whether it is as expected."""
+    if not kind.startswith("float"):
+        return np.array([value == other for value, other in zip(values, expected, strict=True)], dtype=bool)
+    expected = np.array(expected, dtype=np.float64)
+    finite = expected[np.isfinite(expected)]
+    scale = np.sqrt(np.mean(finite**2)) if finite.size else 0
+    return np.isclose(values, expected, rtol=TOLERANCE, atol=TOLERANCE * scale, equal_nan=True)
 
 
-def summary(path: Path) -> dict[str, list[float | None]]:
-    """Return of each array or column of a file: how many numbers, their mean, and their root mean square.
+def _compressed(contents: dict[str, list]) -> str:
+    return base64.b64encode(zlib.compress(json.dumps(contents, separators=(",", ":")).encode(), level=9)).decode()
 
-    A number that is none is left out of the means; empty for pictures, and None where there is no number.
-    """
-    if path.suffix == ".parquet":
-        table = read_table(path)
-        parts = {name: table[name].to_numpy() for name in table if table[name].dtype.kind in "biuf"}
-    elif path.suffix == ".pkl":
-        parts = dict(_arrays(read_pickle(path), ""))
+
+def _contents(path: Path) -> dict[str, list]:
+    """Return of each array or column of a file its kind, its shape and its values; nothing of a picture."""
+    if path.suffix == ".pkl":
+        arrays = dict(_arrays(read_pickle(path), ""))
+    elif path.suffix in (".parquet", ".csv"):
+        table = read_table(path) if path.suffix == ".parquet" else pd.read_csv(path)
+        arrays = {name: table[name].to_numpy() for name in table}
     else:
-        return {}
-    return {name: _numbers(np.asarray(values, dtype=np.float64)) for name, values in parts.items()}
+        arrays = {}
+    return {name: _values(array) for name, array in arrays.items()}
 
 
-def _numbers(values: np.ndarray) -> list[float | None]:
-    finite = values[np.isfinite(values)]
-    if not finite.size:
-        return [values.size, None, None]
-    return [values.size, *(float(f"{x:.6g}") for x in (finite.mean(), math.sqrt((finite**2).mean())))]
-
-
-def _arrays(content: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """Yield every array of a pickle with where it is; the numbers of a list's entries stand together."""
-    if isinstance(content, dict):
+def _arrays(content: Any, name: str) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield every array, number and text of a pickle with where it is."""
+    if isinstance(content, dict) and content:
         for key, value in content.items():
             yield from _arrays(value, f"{name}.{key}".lstrip("."))
-    elif isinstance(content, list) and content and isinstance(content[0], dict):
-        # The logs: the same keys in each entry.
-        for key in content[0]:
-            parts = [np.ravel(leaf) for entry in content for _, leaf in _arrays(entry.get(key), "")]
-            if parts:
-                yield f"{name}[].{key}", np.concatenate(parts)
-    elif isinstance(content, list):
+    elif isinstance(content, list | tuple) and content:
         for i, value in enumerate(content):
             yield from _arrays(value, f"{name}[{i}]")
-    elif isinstance(content, int | float | np.number) or hasattr(content, "shape"):
+    elif isinstance(content, dict | list | tuple | None):
+        # What is empty is as much a value as a text is.
+        yield name, np.asarray(repr(content))
+    else:
         yield name, np.asarray(content)
+
+
+def _values(array: np.ndarray) -> list:
+    shape, values = list(array.shape), array.ravel().tolist()
+    if array.dtype.kind == "f":
+        return [array.dtype.name, shape, [float(f"{value:.{DIGITS}g}") for value in values]]
+    if array.dtype.kind in "iub":
+        return [array.dtype.name, shape, values]
+    return ["text", shape, [str(value) for value in values]]
