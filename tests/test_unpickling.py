@@ -456,6 +456,7 @@ MEMORY_READERS = {
     "array of two negative sizes": array_of(I8, (-1, -1)),
     "array of wrapped sizes": array_of(I8, (2**32, 2**32 + 1)),
     "array of wrapped bytes": array_of(I8, (2**61 + 1,)),
+    "array of a size that is none": array_of(I8, (2**63, 0), data=b""),
     "array of no shape": array_of(I8, [1]),
     "array of a true shape": array_of(I8, (True,)),
     "array of many dimensions": array_of(I8, (1,) * 1000),
@@ -525,6 +526,11 @@ BAD_TENSORS = {
     "size of no tuple": tensor_of(0, [1], (1,)),
     "offset of no number": tensor_of(None, (1,), (1,)),
     "repeated without end": tensor_of(0, (10**10,), (0,)),
+    "repeated until its bytes wrap": tensor_of(0, (2**61,), (0,), of=storage(3, torch.float64)),
+    "repeated until floats wrap": tensor_of(0, (2**62,), (0,)),
+    "repeated beyond the wrap": tensor_of(0, (2**60 + 1,), (0,), of=storage(3, torch.complex128)),
+    "of a size that is none": tensor_of(0, (2**63,), (0,)),
+    "of a stride that is none": tensor_of(0, (1,), (2**63,)),
     "of many dimensions": tensor_of(0, (1,) * 100, (1,) * 100),
     "gradient of no truth": tensor_of(0, (1,), (1,), requires_grad="yes"),
     "gradient of integers": tensor_of(0, (1,), (1,), requires_grad=True, of=storage(2, torch.int64)),
@@ -555,6 +561,7 @@ BAD_TENSORS = {
     ),
     "storage of two storages": storage_of(replaced(SIX, b"Q.", b"Q0h\x04Q.")),
     "storage of a view": storage_of(replaced(SIX, ELEMENTS, b"K\x06X\x01\x00\x00\x00aK\x00K\x01\x87t")),
+    "storage of a long head": storage_of(replaced(SIX, b"\x80\x02}", b"\x80\x02" + b"N0" * 1000 + b"}")),
     "storage of another name": storage_of(replaced(SIX, b"storageq", b"modulesq")),
     "storage of no list": storage_of(replaced(SIX, b"a.\x06", b"0).\x06")),
     "storage of another magic": storage_of(replaced(SIX, b"\x8a\nl\xfc", b"\x8a\nm\xfc")),
@@ -580,6 +587,7 @@ BAD_CALLS = {
     "tensor of a list": ("torch", "from_numpy", [1]),
     "array of nothing": ("numpy._core.multiarray", "_reconstruct"),
     "dtype of nothing": ("numpy", "dtype"),
+    "dtype of many options": ("numpy", "dtype", "i8", False, False, False),
 }
 
 
@@ -662,7 +670,8 @@ def bombs():
     yield "empty sets", repeated(b"\x8f", b"N", 1_000_000)
     yield "empty ordered dicts", repeated(b"h\xff)R", by_lines("collections", "OrderedDict"), 1_000_000)
     yield "marks", b"(" * 10_000_000 + b"."
-    yield "places in the memo", b"Nr\xff\xff\xff\xffp" + b"9" * 4000 + b"\n"
+    yield "places in the memo", b"Nr\xff\xff\xff\xff."
+    yield "digits of a place in the memo", b"Np" + b"9" * 4000 + b"\n."
     # Time.
     yield "digits", b"I" + b"9" * 5_000_000 + b"\n."
     yield "long digits", b"L" + b"9" * 5_000_000 + b"L\n."
@@ -688,19 +697,60 @@ def bombs():
     yield "deep key", b"\x80\x04})" + b"\x85" * 1_000_000 + b"Ns."
     yield "long keys", repeated(b"}h\xffNs", value("a" * 1_000_000))
     yield "complex keys", b"\x80\x04}" + value(1j) + b"Ns."
+    # So many keys could be chosen to take each other's places.
+    for name, kind in {"integer": int, "float": float}.items():
+        items = [value(kind(key)) + b"N" for key in range(20_000)]
+        yield f"{name} keys", b"\x80\x04}(" + b"".join(items) + b"u."
+        yield f"{name} keys, one by one", b"\x80\x04}" + b"".join(item + b"s" for item in items) + b"."
+        yield f"{name} keys in protocol 0", b"(" + b"".join(items) + b"d."
+    integers = [value(key) for key in range(20_000)]
+    ordered = by_lines("collections", "OrderedDict") + b")R"
+    yield "ordered integers", b"\x80\x04" + ordered + b"".join(key + b"Ns" for key in integers) + b"."
+    yield "integers in a set", b"\x80\x04\x8f" + b"".join(b"(" + key + b"\x90" for key in integers) + b"."
+    yield "integers in a frozen set", b"\x80\x04(" + b"".join(integers) + b"\x91."
+    yield "integers in a set of protocol 2", from_reduction("builtins", "set", list(range(20_000)))
+    yield (
+        "colliding places in the memo",
+        b"N" + b"".join(b"p%d\n" % (k * (2**61 - 1)) for k in range(50_000)) + b".",
+    )
+    yield (
+        "one key to many",
+        b"\x80\x04}(" + b"".join(value(str(k)) + b"N" for k in range(50_000)) + b"u" + b"K\x01Ns" * 20_000 + b".",
+    )
+    # Numbers of any length, whose product takes hours.
+    sizes = sized(b"\x8b", 60_000, "<i") + b"U" * 60_000 + b"q\xff0(" + b"h\xff" * 64 + b"t"
+    filled = value(1) + sizes + value(I8) + b"\x89" + value(b"")
+    yield "sizes of an array", b"\x80\x04" + empty + filled + b"tb."
+    buffer = value(b"") + value(I8) + sizes + value("C")
+    yield (
+        "sizes of a buffer",
+        b"\x80\x04" + by_lines("numpy._core.numeric", "_frombuffer") + b"(" + buffer + b"tR.",
+    )
+    rebuild = by_lines("torch._utils", "_rebuild_tensor_v2") + b"(" + value(storage_of(SIX))
+    yield "sizes of a tensor", b"\x80\x04" + rebuild + value(0) + sizes + b"2\x89NtR."
+    yield "strides of a tensor", b"\x80\x04" + rebuild + value(0) + value((1,) * 64) + sizes + b"\x89NtR."
+    # Calls that take long, again and again.
+    load_bytes = by_lines("torch.storage", "_load_from_bytes")
+    yield "small storages", repeated(load_bytes + b"h\xff\x85R", value(storage_bytes(storage(1))), 18_000)
+    many_dimensions = b"\x80\x04" + rebuild + value(0) + value((1,) * 64) * 2 + b"\x89Nt"
+    rebuild_again = by_lines("torch._utils", "_rebuild_tensor_v2") + b"h\xffR"
+    yield "tensors of many dimensions", many_dimensions + b"q\xff0(" + rebuild_again * 20_000 + b"t."
 
 
 # Runs in a process of its own, in which a bomb that goes off does no harm.
 BOMB_SQUAD = """
-import faulthandler, resource, sys
+import faulthandler, resource, signal, sys, time
 sys.path[:0] = sys.argv[1:]
-faulthandler.dump_traceback_later(240, exit=True)
+faulthandler.register(signal.SIGXCPU, chain=True)
 from test_unpickling import GOOD, DamagedPickleError, bombs, load, pickle
 load(pickle.dumps(GOOD))
 for name, content in bombs():
     used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
     limit = used + 128 * 2**20 + 4 * len(content)
     resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+    # Ten seconds of the processor, however busy it is, until this process ends.
+    resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + 10, resource.RLIM_INFINITY))
+    print(name, file=sys.stderr, flush=True)
     try:
         load(content)
         print(name, "went off")
@@ -718,6 +768,21 @@ def test_bombs_are_refused_before_they_take_memory_or_time():
     command = [sys.executable, "-W", "ignore", "-c", BOMB_SQUAD, *folders]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.stdout, done.returncode) == ("done\n", 0), done.stdout + done.stderr
+
+
+def test_as_many_keys_as_files_have_are_read():
+    few = [{epoch: 0.5, (epoch, "set"): None} for epoch in range(5_000)]
+    many = {"numbers": dict.fromkeys(range(5_000)), "texts": {str(i): {i} for i in range(5_000)}}
+    for good in (few, many, set(range(5_000)), OrderedDict.fromkeys([*range(1_000), *map(str, range(20_000))])):
+        assert same(load(pickle.dumps(good)), good)
+
+
+def test_small_tensors_are_read_however_many():
+    assert len(load(pickle.dumps([torch.ones(1) for _ in range(5_000)]))) == 5_000
+
+
+def test_numbers_in_the_memo_may_begin_with_one():
+    assert load(b"(lp1\n(lp2\nag2\na.") == [[], []]
 
 
 def test_deep_containers_are_loaded_and_freed():
@@ -750,6 +815,19 @@ def test_loading_takes_a_small_multiple_of_the_size_of_the_file(protocol):
         tracemalloc.stop()
         # Protocols 0 to 2 have bytes as text.
         assert peak < 6 * len(content)
+
+
+@pytest.mark.parametrize(
+    "steps", [b"N\x94", b"]\x94", b"}\x94", b"}", b"]", b"]Na", b"}NNs", b")\x85", b")\x85\x94"]
+)
+@pytest.mark.parametrize("number", [75_000, 90_000])
+def test_small_steps_take_120_times_the_size_of_the_file_at_most(steps, number):
+    # A dict takes most memory when it has just grown, as the memo has at 87 381 entries, 2/3 of a power of 2.
+    content = b"\x80\x04(" + (steps[:1] + steps[1:] * number if steps[0] in b")N" else steps * number) + b"l."
+    tracemalloc.start()
+    load(content)
+    assert tracemalloc.get_traced_memory()[1] < 120 * len(content)
+    tracemalloc.stop()
 
 
 # Damage.

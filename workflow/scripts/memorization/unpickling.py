@@ -1,8 +1,12 @@
 """Reading pickles without running what they ask for.
 
 Whatever is wrong with a pickle is said by one family of errors, `DamagedPickleError`, in one line that ends
-with the place: `UnsafePickleError` where it asks for what no file of the cache contains. Neither its memory
-nor its time can be made to grow far beyond the size of the file.
+with the place: `UnsafePickleError` where it asks for what no file of the cache contains.
+
+Memory and time stay in proportion to the size of the file. A file of arrays takes up to 6 times its size, and
+milliseconds for each megabyte. Python's own objects are larger than what stands for them: a file of nothing but
+steps of one byte, each of which makes a container or remembers one, takes up to 120 times its size. No file takes
+more than a few seconds, and as much again for each megabyte.
 """
 
 import io
@@ -19,22 +23,27 @@ import numpy as np
 # Numbers and truth values. An array of objects, or of records of them, would take bytes of the file for
 # addresses.
 _NUMERIC_CODES = {"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16"}
-# The dimensions that an array or a tensor can have.
-_MAX_DIMENSIONS = 64
+# The dimensions that an array or a tensor can have, and what each of them is below: numbers of any length would
+# make their product take hours.
+_MAX_DIMENSIONS, _SIZES_END = 64, 1 << 63
 # A length in the file may be a lie: no more than this is reserved before as much has been read.
 _MAX_BYTES_AT_ONCE = 1 << 20
 # What a step may use again and again, by its place in the memo, may be built this many times as large as the
-# file, and anyway this large.
+# file, and anyway this large. What takes long counts as if it were large.
 _MAX_GROWTH, _ALWAYS_ALLOWED = 32, 1 << 24
-_BYTES_OF_AN_OBJECT, _BYTES_OF_A_SET_ENTRY = 500, 64
+_BYTES_OF_AN_OBJECT, _BYTES_OF_A_SET_ENTRY, _BYTES_OF_A_DIMENSION, _BYTES_OF_A_STORAGE = 500, 64, 32, 6000
+# What torch writes before the numbers of a storage is far shorter.
+_MAX_STORAGE_HEAD = 2000
 # pickle itself writes nothing deeper: Python's limit of recursion is 1000.
 _MAX_OPEN_MARKS = 10_000
 # Longer numbers take Python a time that grows with the square of their length.
 _MAX_NUMBER_LENGTH = 5000
-# Keys of these types have hashes that a file cannot make equal; what is longer takes long to compare.
-_MAX_KEY_LENGTH = 1000
-# The hashes of tuples can be made equal: so few, and so short ones, do no harm.
-_MAX_KEY_TUPLE_LENGTH, _MAX_KEY_TUPLES = 16, 3000
+# What is longer takes long to compare.
+_MAX_KEY_LENGTH, _MAX_KEY_TUPLE_LENGTH = 1000, 16
+# The numbers in the memo may be so far from counting up. Every pickler counts, from 0 or from 1.
+_MAX_GAP_IN_MEMO = 255
+# Keys that meet in a dict take time, those that are tuples much of it: as if so many bytes were built.
+_COLLISIONS_OF_A_BYTE, _COLLISIONS_OF_AN_ITEM = 4, 8
 
 
 class DamagedPickleError(pickle.UnpicklingError):
@@ -42,7 +51,7 @@ class DamagedPickleError(pickle.UnpicklingError):
 
 
 class UnsafePickleError(DamagedPickleError):
-    """A pickle asks for something that no file of the cache contains, or for far more memory than it has."""
+    """A pickle asks for something that no file of the cache contains, or for far more than its size allows."""
 
 
 def _shown(text: Any) -> str:
@@ -65,7 +74,7 @@ def _are_sizes(values: Any) -> bool:
     return (
         type(values) is tuple
         and len(values) <= _MAX_DIMENSIONS
-        and all(type(value) is int and value >= 0 for value in values)
+        and all(type(value) is int and 0 <= value < _SIZES_END for value in values)
     )
 
 
@@ -108,7 +117,7 @@ def _frozenset(items: list) -> frozenset:
     return frozenset(_set(items))
 
 
-def _dtype(code: str, *_options: Any) -> np.dtype:
+def _dtype(code: str, _align: Any = False, _copy: Any = False) -> np.dtype:
     if type(code) is not str or code.lstrip("<>=|") not in _NUMERIC_CODES:
         raise _refuse(f"an array of {_shown(code) if type(code) is str else type(code).__name__}, not of numbers")
     # A copy, because the pickle sets its byte order in its next step.
@@ -232,27 +241,43 @@ def _num_bytes(value: Any) -> int:
         return len(value)
     if type(value) is list:
         return len(value) * _BYTES_OF_A_SET_ENTRY
-    num_bytes = getattr(value, "nbytes", 0)  # of arrays and tensors
-    return num_bytes if type(num_bytes) is int else 0
+    if hasattr(value, "shape"):  # an array, a tensor; torch's own number of bytes starts again at 2**64
+        return math.prod(value.shape) * value.itemsize + _BYTES_OF_A_DIMENSION * value.ndim
+    return 0
 
 
-def _count_key_tuples(keys: Iterable[Any]) -> int:
-    """Return how many of these keys are tuples; refuse keys that could make a dict slow."""
-    num_tuples = 0
+def _num_collisions(keys: Iterable[Any]) -> int:
+    """Return with how many collisions each other key may meet these; refuse keys that no dict of the cache has.
+
+    A file can choose numbers, and tuples, that all take the same places in a dict. It cannot choose such texts or
+    bytes: their hashes are a secret of the process.
+    """
+    num_collisions = 0
     for key in keys:
         kind = type(key)
+        if kind in (str, bytes) and len(key) <= _MAX_KEY_LENGTH:
+            continue
+        num_collisions += 1
         if kind is tuple and len(key) <= _MAX_KEY_TUPLE_LENGTH and tuple not in map(type, key):
-            _count_key_tuples(key)
-            num_tuples += 1
+            _num_collisions(key)
+            num_collisions += _COLLISIONS_OF_AN_ITEM * len(key)
         elif not (
-            (kind in (str, bytes) and len(key) <= _MAX_KEY_LENGTH)
-            or (kind is int and abs(key) < 1 << 60)
+            (kind is int and abs(key) < 1 << 60)
             or key is None
             or kind in (bool, float)
             or isinstance(key, np.integer | np.floating | np.bool_)
         ):
             raise _refuse(f"a key of type {kind.__name__}, or of such a size")
-    return num_tuples
+    return num_collisions
+
+
+class _Memo(dict):
+    """What a pickle remembers, by numbers that count up: others could all take the same places."""
+
+    def __setitem__(self, number: int, value: Any) -> None:
+        if number > len(self) + _MAX_GAP_IN_MEMO:
+            raise _refuse("numbers in its memo that do not count up")
+        super().__setitem__(number, value)
 
 
 class SafeUnpickler(pickle._Unpickler):
@@ -271,11 +296,12 @@ class SafeUnpickler(pickle._Unpickler):
 
     def __init__(self, file: IO[bytes], **options: Any):
         super().__init__(file, **options)
+        self.memo = _Memo()
         # Bytes read so far; where the current step and its frame begin and end.
         self._position = self._step_begin = self._frame_end = 0
         self._step = b""
-        # Bytes that were built, see `_spend`, and keys that are tuples.
-        self._spent = self._num_key_tuples = 0
+        # Bytes that were built, see `_spend`.
+        self._spent = 0
 
     def load(self) -> Any:
         """Return the content of the next pickle in the file; raises `DamagedPickleError` and nothing else.
@@ -345,10 +371,10 @@ class SafeUnpickler(pickle._Unpickler):
         return self.allowed_globals[module, name]
 
     def _spend(self, num_bytes: int) -> None:
-        """Count what is built, because one step of few bytes can build much from what is in the memo."""
+        """Count what is built, because one step of few bytes can build much, or take long."""
         self._spent += num_bytes
         if self._spent > _ALWAYS_ALLOWED + _MAX_GROWTH * self._position:
-            raise UnsafePickleError("the pickle asks for far more memory than it is long; refused")
+            raise UnsafePickleError("the pickle asks for far more memory or time than its size allows; refused")
 
     def _content(self, items: list) -> list:
         """Return items that become part of what is loaded: of them none may be a function."""
@@ -356,11 +382,9 @@ class SafeUnpickler(pickle._Unpickler):
             raise _refuse("a function in the place of a value")
         return items
 
-    def _keys(self, keys: list) -> list:
-        """Return keys of a dict, or entries of a set, that do not make it slow."""
-        self._num_key_tuples += _count_key_tuples(keys)
-        if self._num_key_tuples > _MAX_KEY_TUPLES:
-            raise _refuse(f"{self._num_key_tuples} tuples as keys")
+    def _keys(self, keys: list, num_present: int = 0) -> list:
+        """Return keys that are added to a dict or a set; each may meet all that are there."""
+        self._spend(_num_collisions(keys) * (num_present + len(keys)) // _COLLISIONS_OF_A_BYTE)
         return keys
 
     def _top(self, *kinds: type) -> Any:
@@ -409,8 +433,9 @@ class SafeUnpickler(pickle._Unpickler):
         self._top(list).extend(items)
 
     def _fill_dict(self, items: list) -> None:
-        keys, values = self._keys(items[::2]), self._content(items[1::2])
-        self._top(dict, OrderedDict).update(zip(keys, values, strict=True))
+        filled = self._top(dict, OrderedDict)
+        keys, values = self._keys(items[::2], len(filled)), self._content(items[1::2])
+        filled.update(zip(keys, values, strict=True))
 
     def _load_dict(self) -> None:
         items = self.pop_mark()
@@ -429,8 +454,9 @@ class SafeUnpickler(pickle._Unpickler):
         self.append(set())
 
     def _load_additems(self) -> None:
-        items = self._keys(self.pop_mark())
-        self._top(set).update(items)
+        items = self.pop_mark()
+        filled = self._top(set)
+        filled.update(self._keys(items, len(filled)))
 
     def _load_frozenset(self) -> None:
         self._spend(_BYTES_OF_AN_OBJECT)
@@ -443,7 +469,8 @@ class SafeUnpickler(pickle._Unpickler):
         function = self.stack[-1]
         if type(function) is not FunctionType or type(arguments) is not tuple:
             raise _refuse(f"a call of a {type(function).__name__}")
-        self._spend(_BYTES_OF_AN_OBJECT + sum(map(_num_bytes, arguments)))
+        num_bytes = _BYTES_OF_A_STORAGE if function is _load_storage else _BYTES_OF_AN_OBJECT
+        self._spend(num_bytes + sum(map(_num_bytes, arguments)))
         for argument in arguments:
             if type(argument) is list:
                 self._keys(argument)  # a set is made of it
@@ -552,7 +579,7 @@ class _StorageUnpickler(SafeUnpickler):
 
 def _check_storage(content: bytes) -> None:
     """Check that these bytes are the file of one storage and nothing else, and hold all of its numbers."""
-    file = io.BytesIO(content)
+    file = io.BytesIO(content[:_MAX_STORAGE_HEAD])
     # Of torch's five pickles these say which torch wrote them.
     for _ in ("magic number", "protocol version", "system"):
         _StorageUnpickler(file).load()
