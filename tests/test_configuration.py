@@ -167,6 +167,7 @@ BAD = {
     "unknown key": (with_line("cache_dir", "cache_dirr"), "cache_dirr: unknown key; did you mean cache_dir?"),
     "cache_dir a number": (with_line("cache_dir: cache", "cache_dir: 1"), "cache_dir: 1 is not the path"),
     "cache_dir with braces": (with_line(": cache", ": 'c{a}'"), 'cache_dir: "c{a}" is not the path'),
+    "cache_dir here": (with_line(": cache", ": ./cache"), 'cache_dir: "./cache" is not the path of a folder'),
     "cache_dir empty": (with_line(": cache", ": ''"), 'cache_dir: "" is not the path of a folder'),
     "defaults of an unknown model": (GOOD + "defaults: {gtp: {}}", "defaults.gtp: unknown key; did you mean"),
     "defaults a list": (GOOD + "defaults: [1]", "defaults: [1] is not a mapping from models"),
@@ -337,11 +338,11 @@ BAD = {
             ("clear_memory_at_switch: true", "clear_memory_at_switch: true needs a switch"),
             ("reset_model_at_switch: true", "reset_model_at_switch: true needs a switch"),
             ("reset_optimizer_at_switch: true", "reset_optimizer_at_switch: true needs a switch"),
-            ("num_layers: 2", "num_layers: unknown setting"),
+            ("num_layers: 2", "num_layers: a setting of one_layer_attention and gpt, which dam has not"),
             ("num_threads: 5000", "num_threads: 5000 is not an integer from 1 to 1024"),
             ("clear_memory_at_switch: 1", "clear_memory_at_switch: 1 is not true or false"),
-            ("num_heads: 4", "num_heads: unknown setting"),
-            ("len_context: 20", "len_context: unknown setting"),
+            ("num_heads: 4", "num_heads: a setting of one_layer_attention and gpt, which dam has not"),
+            ("len_context: 20", "len_context: a setting of one_layer_attention and gpt, which dam has not"),
         ]
     },
     "a part frozen that starts anew": (

@@ -100,7 +100,7 @@ def read_configuration(config: dict[str, Any], known_figures: Mapping[str, tuple
         if not _is_folder(folders[key]):
             mistakes.append(
                 f"{key}: {shown(folders[key])} is not the path of a folder, without * ? {{ }} ~ $ :, "
-                "space or a final slash"
+                "space, a part that is a single dot or a final slash"
             )
     seconds = config.get("checkpoint_seconds", CHECKPOINT_SECONDS)
     if not _is_number(seconds) or not 0 < seconds <= LARGEST:
@@ -138,7 +138,8 @@ def _expand(
     mistakes = _mistakes_of_experiment_keys(path, experiment, known_figures)
     if too_many := _too_many_runs(path, experiment):
         return [*mistakes, too_many], []
-    # The settings are checked even so, with what of the sweeps can be: every mistake in one go.
+    # The settings are checked even so, with what of the sweeps can be: every wrong value in one go, and where
+    # there is none, what cannot go together.
     found = []
     for given, source, swept in _combinations(path, experiment):
         model = given.get("model")
@@ -261,8 +262,13 @@ def _validate(path: str, given: dict, source: dict[str, str]) -> tuple[list[str]
             mistakes.append(f"{source[key]}: a seed is not set by hand; set {path}.seeds, how many there are")
         elif key not in properties:
             known = (*(k for k in properties if k != "seed"), *EXPERIMENT_KEYS)
-            mistakes.append(f"{source[key]}: unknown setting{did_you_mean(key, known)}")
-            meant.add(nearest(key, known))
+            others = [model for model, other in SETTINGS_OF_MODEL.items() if key in other.model_fields]
+            if others:
+                wrong = f"a setting of {' and '.join(others)}, which {given['model']} has not; leave it out"
+            else:
+                wrong = f"unknown setting{did_you_mean(key, known)}"
+                meant.add(nearest(key, known))
+            mistakes.append(f"{source[key]}: {wrong}")
     known_only = {key: value for key, value in given.items() if key in properties}
     try:
         settings = settings_type(**known_only | {"seed": 0})
@@ -412,6 +418,6 @@ def _is_folder(value: Any) -> bool:
     return (
         isinstance(value, str)
         and re.fullmatch(r"[^\s*?{}~$:\x00-\x1f\x7f]*[^\s*?{}~$:\x00-\x1f\x7f/]", value) is not None
-        and all(len(part.encode()) <= 255 for part in value.split("/"))
+        and all(len(part.encode()) <= 255 and part != "." for part in value.split("/"))
         and not any(path.is_file() for path in (Path(value), *Path(value).parents))
     )
