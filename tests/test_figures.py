@@ -6,6 +6,7 @@ import runpy
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from conftest import REPOSITORY, trained
@@ -14,7 +15,7 @@ from memorization import cache, figure_style
 from memorization.aggregation import aggregate
 from memorization.configuration import read_configuration
 from memorization.evaluation import diagnostics_table, epoch_table, evaluate_run
-from memorization.figure_style import CHANCE, conditions, share_trunk
+from memorization.figure_style import CHANCE, conditions, just_trained, last_set, share_trunk
 from memorization.settings import SETTINGS_OF_MODEL
 from memorization.tables import KEYS_AND_METRICS, SOURCES, needs_of_figure, read_table_of_group, tables_of_figure
 
@@ -132,6 +133,8 @@ def test_a_figure_is_drawn_of_what_it_says_that_it_needs(figure, experiment, tab
     visible = [ax for ax in drawing.axes if ax.get_visible()]
     assert any(ax.lines or ax.images or ax.containers for ax in visible)
     assert any(ax.get_xlabel() or ax.get_ylabel() for ax in visible)
+    for low, high in (limits for ax in visible for limits in (ax.get_xlim(), ax.get_ylim())):
+        assert np.isfinite([low, high]).all() and low != high
 
 
 @pytest.mark.slow
@@ -158,6 +161,36 @@ def test_conditions_have_colours_of_their_own(tables):
     for experiment in tables.values():
         colours = [str(colour) for _, colour, _ in conditions(experiment["by_weights"], "weights")]
         assert len(set(colours)) == len(colours)
+
+
+@pytest.mark.slow
+def test_a_condition_keeps_its_colour_where_others_are_not_drawn(tables):
+    table = tables["a sweep of one number"]["by_weights"]
+    (_, other), (label, colour) = [found[:2] for found in conditions(table, "weights")]
+    selected = table[table["M"] == 60]
+    ((label_of_selected, colour_of_selected, rows),) = conditions(selected, "weights", table)
+    assert (label_of_selected, colour_of_selected) == (label, colour) and colour != other
+    assert rows.equals(selected)
+
+
+def test_each_condition_is_drawn_from_its_own_weights_and_its_own_last_set():
+    table = pd.DataFrame(
+        [
+            (num_switches, weights, sequence_set)
+            for num_switches, kinds in ((0, ["final"]), (2, ["pre_switch_1", "pre_switch_2", "final"]))
+            for weights in kinds
+            for sequence_set in range(-1, num_switches + 1)
+        ],
+        columns=["num_switches", "weights", "sequence_set"],
+    )
+    assert set(just_trained(table)[["num_switches", "weights"]].itertuples(index=False, name=None)) == {
+        (0, "final"),
+        (2, "pre_switch_1"),
+    }
+    assert last_set(table).to_numpy().tolist() == [[0, "final", 0], [2, "final", 2]]
+    assert last_set(table[table["num_switches"] == 2].drop(columns="num_switches")).to_numpy().tolist() == [
+        ["final", 2]
+    ]
 
 
 @pytest.mark.slow

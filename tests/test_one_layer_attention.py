@@ -103,6 +103,21 @@ def test_initial_weights_are_normal_with_std_0_02_and_biases_zero():
             assert abs(value.std() - 0.02) < 5 * 0.02 / (2 * value.numel()) ** 0.5
 
 
+def test_queries_and_keys_have_an_initial_size_of_their_own():
+    usual, large = build_model(), build_model(attention_init_std=1.0)
+    C = large.wte.weight.shape[1]
+    queries_and_keys = large.c_attn.weight[: 2 * C]
+    assert abs(queries_and_keys.std() - 1) < 5 / (2 * queries_and_keys.numel()) ** 0.5
+    for name, value in usual.state_dict().items():
+        same = large.state_dict()[name]
+        if name == "c_attn.weight":
+            value, same = value[2 * C :], same[2 * C :]
+        assert torch.equal(value, same), name
+    attention = large.attention_weights(torch.tensor([[0, 1, 1, 0, 1, 0]]))[0]
+    uniform = torch.tril(torch.ones(6, 6)) / torch.arange(1, 7)[:, None]
+    assert (attention - uniform).abs().max() > 1e-3
+
+
 def test_initial_weights_depend_on_the_seed_alone():
     first, same, other = (build_model(seed=seed).state_dict() for seed in (0, 0, 1))
     assert all(torch.equal(first[name], same[name]) for name in first)
