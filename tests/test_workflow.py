@@ -234,6 +234,22 @@ def test_changed_training_trains_again_on_the_same_sequences(ran_again):
     assert (jobs["train_trunk"], jobs["train"]) == (3, 4)
 
 
+def test_a_changed_dam_runs_the_dam_again_and_nothing_else(ran_again):
+    dam = {
+        "model": "dam", "K": 30, "N": 12, "H": 4, "M": 50, "batch_size": 16, "num_iters_per_set": 20,
+        "num_iters_per_epoch": 10, "num_held_out": 20, "seeds": 1, "figures": ["by_weights"],
+    }  # fmt: skip
+    write_config(ran_again, SMALL | {"experiments": SMALL["experiments"] | {"memory": dam}})
+    snakemake(ran_again, "--cores", "2")
+    assert planned(ran_again) == {}
+    change_library(ran_again, "dam.py", "LOGITS_STD = 0.1", "LOGITS_STD = 0.2")
+    assert planned(ran_again) == {
+        "train_trunk": 1, "train": 1, "evaluate_validation": 1, "aggregate": 4, "plot_by_weights": 1
+    }  # fmt: skip
+    change_library(ran_again, "gpt.py", "4 * C, C)", "4 * C, C, True)")
+    assert planned(ran_again)["train"] == 1
+
+
 def test_changed_comments_and_docstrings_run_nothing_again(ran_again):
     change_library(ran_again, "training.py", '"""Return the content', '"""Give the content')
     change_library(ran_again, "learners.py", "# cuBLAS reads", "# It is cuBLAS that reads")
