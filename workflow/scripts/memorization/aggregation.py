@@ -319,9 +319,10 @@ def _since_left(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
 
     A set's last test before the switch, at 0, is the start of its forgetting.
     """
-    sequence_set = epochs["sequence_set"].to_numpy()
-    # The column is as small as the number of sets, and the product is not.
-    since = epochs["iter"].to_numpy() - (sequence_set.astype(np.int64) + 1) * args["num_iters_per_set"]
+    sequence_set, iteration = epochs["sequence_set"].to_numpy(), epochs["iter"].to_numpy()
+    # The type of the iterations holds these too, that of the sets does not.
+    left = np.arange(1, args["num_switches"] + 2, dtype=iteration.dtype) * args["num_iters_per_set"]
+    since = iteration - left[sequence_set]
     shown = (since >= 0) & (sequence_set < args["num_switches"])
     return epochs[shown].assign(iters_since_switch=since[shown])
 

@@ -153,6 +153,8 @@ def read_table(
 
     try:
         table = pd.read_parquet(path, columns=columns)
+        # Arrow would keep the memory that it has read into beside the table.
+        pa.default_memory_pool().release_unused()
         if missing := [column for column in needed or [] if column not in table]:
             raise KeyError(f"no column {', '.join(missing)}")
         return table
