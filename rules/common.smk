@@ -12,16 +12,21 @@ from memorization.code_version import code_version
 from memorization.configuration import ConfigurationError, read_configuration
 from memorization.folder_lock import FolderInUseError, hold_folder
 from memorization.settings import Stage, settings_until
-from memorization.tables import OF_EVERY_GROUP, SOURCES, needs_of_figure, tables_of_figure
-
-TABLES_OF_FIGURE = {
-    path.stem.removeprefix("plot_"): tables_of_figure(path) for path in sorted(SCRIPTS.glob("plot_*.py"))
-}
-NEEDS_OF_FIGURE = {figure: needs_of_figure(SCRIPTS / f"plot_{figure}.py") for figure in TABLES_OF_FIGURE}
+from memorization.tables import (
+    OF_EVERY_GROUP,
+    SOURCES,
+    FigureScriptError,
+    needs_of_figure,
+    tables_of_figure,
+)
 
 try:
+    TABLES_OF_FIGURE = {
+        path.stem.removeprefix("plot_"): tables_of_figure(path) for path in sorted(SCRIPTS.glob("plot_*.py"))
+    }
+    NEEDS_OF_FIGURE = {figure: needs_of_figure(SCRIPTS / f"plot_{figure}.py") for figure in TABLES_OF_FIGURE}
     configuration = read_configuration(config, NEEDS_OF_FIGURE)
-except ConfigurationError as error:
+except (ConfigurationError, FigureScriptError) as error:
     # Exits without the traceback and the banner of an exception.
     raise SystemExit(str(error))
 

@@ -13,11 +13,18 @@ from conftest import REPOSITORY, trained
 
 from memorization import cache, figure_style
 from memorization.aggregation import aggregate
-from memorization.configuration import read_configuration
+from memorization.configuration import NEEDS, ConfigurationError, read_configuration
 from memorization.evaluation import diagnostics_table, epoch_table, evaluate_run
 from memorization.figure_style import CHANCE, conditions, just_trained, last_set, share_trunk
 from memorization.settings import SETTINGS_OF_MODEL
-from memorization.tables import KEYS_AND_METRICS, SOURCES, needs_of_figure, read_table_of_group, tables_of_figure
+from memorization.tables import (
+    KEYS_AND_METRICS,
+    SOURCES,
+    FigureScriptError,
+    needs_of_figure,
+    read_table_of_group,
+    tables_of_figure,
+)
 
 SCRIPTS = REPOSITORY / "workflow" / "scripts"
 FIGURES = sorted(path.stem.removeprefix("plot_") for path in SCRIPTS.glob("plot_*.py"))
@@ -156,6 +163,34 @@ def test_every_figure_names_the_tables_that_it_reads():
         assert tables_of_figure(SCRIPTS / f"plot_{figure}.py"), figure
 
 
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        (
+            "table = snakemake.input.by_iteration",
+            "plot_new.py: snakemake.input.by_iteration is not one of the tables",
+        ),
+        ("x = 1", "plot_new.py: snakemake.input.<table> is not one of the tables"),
+        ("x = 1\nx = = 2", "plot_new.py: line 2: invalid syntax"),
+        ('NEEDS = ("a switch")\nsnakemake.input.by_epoch', "plot_new.py: NEEDS is not a tuple of texts"),
+        ("NEEDS = needs()\nsnakemake.input.by_epoch", "plot_new.py: NEEDS is not a tuple of texts"),
+        (
+            'NEEDS = ("a swich",)\nsnakemake.input.by_epoch',
+            'plot_new.py: NEEDS has "a swich", which is not one of',
+        ),
+    ],
+)
+def test_what_is_wrong_with_the_script_of_a_figure_is_said_in_one_line(text, expected, tmp_path):
+    script = tmp_path / "plot_new.py"
+    script.write_text(text)
+    with pytest.raises((FigureScriptError, ConfigurationError)) as caught:
+        needs = {"new": needs_of_figure(script)}
+        tables_of_figure(script)
+        read_configuration({}, needs)
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(expected)
+
+
 @pytest.mark.slow
 def test_conditions_have_colours_of_their_own(tables):
     for experiment in tables.values():
@@ -218,8 +253,9 @@ def test_the_experiment_of_the_page_that_adds_one_is_as_it_says(tables, monkeypa
     config = yaml.safe_load(text) | yaml.safe_load(entry)
     known = {figure: needs_of_figure(SCRIPTS / f"plot_{figure}.py") for figure in FIGURES}
     assert len(read_configuration(config, known).runs) == 9
+    assert all(f"`{need}`" in " ".join(PAGE.split()) for need in NEEDS)
     script = next(block for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if "save_figure" in block)
     figure = re.search(r"`workflow/scripts/plot_(\w+).py`", PAGE)[1]
     (tmp_path / f"plot_{figure}.py").write_text(script)
     drawing = drawn(figure, "the experiment of the page", tables, monkeypatch, tmp_path)
-    assert len(drawing.axes[0].containers[0][0].get_xdata()) == 3
+    assert [len(found[0].get_xdata()) for ax in drawing.axes for found in ax.containers] == [3] * 4

@@ -93,6 +93,14 @@ def read_configuration(config: dict[str, Any], known_figures: Mapping[str, tuple
     ``known_figures`` are the figures that can be drawn, with what each needs of an experiment (a key of
     `NEEDS`). Raises `ConfigurationError` with every mistake.
     """
+    mistakes = [
+        f"plot_{figure}.py: NEEDS has {shown(need)}, which is not {one_of(NEEDS)}"
+        for figure, needs in known_figures.items()
+        for need in needs
+        if need not in NEEDS
+    ]
+    if mistakes:
+        raise ConfigurationError(mistakes)
     mistakes = _unknown_keys(config, (*DEFAULT_FOLDERS, "checkpoint_seconds", "defaults", "experiments"), "")
     folders = {}
     for key, default in DEFAULT_FOLDERS.items():

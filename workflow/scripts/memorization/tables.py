@@ -61,23 +61,49 @@ OF_EVERY_GROUP = ("by_epoch", "by_rank", "by_appearances", "by_weights")
 """The tables that a group has whatever its figures; others are made where a figure is drawn from them."""
 
 
+class FigureScriptError(ValueError):
+    """The script of a figure is not what the workflow can read: one line with its name and what is wrong."""
+
+
 def needs_of_figure(script: Path) -> tuple[str, ...]:
-    """Return what the script of a figure says that it needs of an experiment: its constant ``NEEDS``."""
-    for node in ast.parse(script.read_text(encoding="utf-8")).body:
+    """Return what the script of a figure says that it needs of an experiment: its constant ``NEEDS``.
+
+    Raises `FigureScriptError` where that is no tuple of texts.
+    """
+    for node in _tree(script).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "NEEDS":
-            return ast.literal_eval(node.value)
+            try:
+                needs = ast.literal_eval(node.value)
+            except ValueError:
+                needs = None
+            if not isinstance(needs, tuple) or not all(isinstance(need, str) for need in needs):
+                raise FigureScriptError(f'{script.name}: NEEDS is not a tuple of texts, as ("a switch",) is')
+            return needs
     return ()
 
 
 def tables_of_figure(script: Path) -> tuple[str, ...]:
-    """Return the tables that the script of a figure reads: the names that it looks up in ``snakemake.input``."""
-    tree = ast.parse(script.read_text(encoding="utf-8"))
+    """Return the tables that the script of a figure reads: the names that it looks up in ``snakemake.input``.
+
+    Raises `FigureScriptError` where it looks up something else, or nothing.
+    """
     names = {
         node.attr
-        for node in ast.walk(tree)
+        for node in ast.walk(_tree(script))
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "snakemake.input"
     }
+    for name in sorted(names - SOURCES.keys()) or ([] if names else ["<table>"]):
+        raise FigureScriptError(
+            f"{script.name}: snakemake.input.{name} is not one of the tables {', '.join(sorted(SOURCES))}"
+        )
     return tuple(table for table in SOURCES if table in names)
+
+
+def _tree(script: Path) -> ast.Module:
+    try:
+        return ast.parse(script.read_text(encoding="utf-8"))
+    except SyntaxError as error:
+        raise FigureScriptError(f"{script.name}: line {error.lineno}: {error.msg}") from error
 
 
 def read_table_of_group(path: str | Path) -> "pd.DataFrame":
