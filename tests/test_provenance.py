@@ -109,16 +109,22 @@ def test_a_figure_is_traced_to_its_runs_and_what_changed_since_is_said(tmp_path)
     assert "since it was used" in line
 
 
+def line_about(path, read, error):
+    """The one line of the error that reading a file raises, with how to make it again; and the error."""
+    with pytest.raises(error) as caught:
+        read(path)
+    (line,) = str(caught.value).splitlines()
+    assert f"make it again: snakemake --cores 2 --force {path} (with --configfile" in line
+    return line, caught.value
+
+
 @pytest.mark.parametrize("damage", [lambda content: content[:100], lambda content: b"", lambda content: b"x" * 50])
 def test_a_damaged_table_is_named_with_the_command_that_makes_it_again(damage, tmp_path):
     path = tmp_path / "table.parquet"
     write_table(pd.DataFrame({"a": [1.0]}), path)
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(DamagedTableError) as caught:
-        read_table(path)
-    (line,) = str(caught.value).splitlines()
+    line, _ = line_about(path, read_table, DamagedTableError)
     assert line.startswith(f"{path} is damaged")
-    assert f"make it again: snakemake --cores 2 --force {path} (with --configfile" in line
 
 
 @pytest.mark.parametrize("damage", [lambda content: content[:100], lambda content: b"\x80\x05cos\nsystem\n."])
@@ -126,12 +132,9 @@ def test_a_damaged_pickle_is_named_with_the_command_that_makes_it_again(damage, 
     path = tmp_path / "run.pkl"
     write_pickle({"a": list(range(1000))}, path)
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(DamagedPickleError) as caught:
-        read_pickle(path)
-    (line,) = str(caught.value).splitlines()
+    line, error = line_about(path, read_pickle, DamagedPickleError)
     assert line.startswith(f"{path}: ")
-    assert f"make it again: snakemake --cores 2 --force {path} (with --configfile" in line
-    assert isinstance(caught.value, UnsafePickleError) == ("system" in line)
+    assert isinstance(error, UnsafePickleError) == ("system" in line)
 
 
 def test_a_table_that_lacks_a_column_is_named_with_the_command_that_makes_it_again(tmp_path):

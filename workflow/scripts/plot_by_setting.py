@@ -28,10 +28,7 @@ for ax, metric in zip(axes[0], AXIS_LABELS, strict=True):
         rows = table[table["sequence_set"] == sequence_set]
         style = {"color": colour, "marker": "o", "markersize": 3.5, "capsize": 2, "label": label}
         draw_points(ax, rows[setting], rows, metric, **style)
-    if (table[setting] > 0).all():
-        log_axis(ax.xaxis)
-    else:
-        ax.set_xscale("symlog", linthresh=table.loc[table[setting] > 0, setting].min())
+    log_axis(ax.xaxis)
     ax.set_xlabel(SETTING_LABELS.get(setting, setting.replace("_", " ")))
     ax.set_ylabel(AXIS_LABELS[metric])
 figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)

@@ -12,6 +12,7 @@ from memorization.figure_style import (
     lines,
     log_spaced,
     new_figure,
+    ranks_label,
     save_figure,
 )
 from memorization.progress import start_log
@@ -60,8 +61,7 @@ for i, (model, of_model) in enumerate(models):
         ax.set_xscale("log")
         ax.set_ylim(-0.25, 1.05)
         ax.set_xlabel("iterations since the set was left")
-        ranks = "all ranks" if j == 0 else f"rank {low}" if low == high else f"ranks {low} – {high}"
-        ax.set_title(ranks)
+        ax.set_title("all ranks" if j == 0 else ranks_label(low, high))
         fits_in_band = fits_of_model[(fits_of_model["rank_low"] == low) & (fits_of_model["rank_high"] == high)]
         # An interval that is far wider is cut.
         most = max(fits_in_band["delta_aic_mean"].max(), 10) if len(fits_in_band) else 10

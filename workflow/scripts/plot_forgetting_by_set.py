@@ -12,7 +12,9 @@ from memorization.figure_style import (
     log_spaced,
     new_figure,
     ordered_colours,
+    ranks_label,
     save_figure,
+    three_bands,
 )
 from memorization.progress import start_log
 from memorization.tables import read_table_of_group
@@ -26,12 +28,10 @@ figure, axes = new_figure(rows=len(models), columns=3, width=2.7, height=2.2, sh
 for (model, of_model), row in zip(models, axes, strict=True):
     of_model = first_condition(of_model, "sequence_set")
     sets = sorted(of_model["sequence_set"].unique())
-    # The most frequent tested sequence, the middle of the ranks, and the rarest band.
-    bands = of_model[["rank_low", "rank_high"]].drop_duplicates().sort_values("rank_low").to_numpy()
-    bands = bands[[0, len(bands) // 2, -1]] if len(bands) > 3 else bands
+    bands = three_bands(of_model)
     for ax, (low, high) in zip(row, bands, strict=False):
         draw_chance(ax, "accuracy")
-        ax.set_title(f"rank {low}" if low == high else f"ranks {low} – {high}")
+        ax.set_title(ranks_label(low, high))
         for sequence_set, colour in zip(sets, ordered_colours(len(sets)), strict=True):
             shown = (of_model["sequence_set"] == sequence_set) & (of_model["rank_low"] == low)
             # The moment of the switch has no place on a logarithmic axis.

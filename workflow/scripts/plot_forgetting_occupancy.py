@@ -6,8 +6,10 @@ from memorization.figure_style import (
     log_axis,
     log_spaced,
     new_figure,
+    ranks_label,
     recall,
     save_figure,
+    three_bands,
 )
 from memorization.progress import start_log
 from memorization.tables import read_table_of_group
@@ -18,9 +20,7 @@ POINTS = 10
 start_log(snakemake.log[0])
 table = recall(read_table_of_group(snakemake.input.forgetting))
 table = table[table["sequence_set"] == 0]
-# The most frequent tested sequence, the middle of the ranks, and the rarest band.
-bands = table[["rank_low", "rank_high"]].drop_duplicates().sort_values("rank_low").to_numpy()
-bands = bands[[0, len(bands) // 2, -1]] if len(bands) > 3 else bands
+bands = three_bands(table)
 # On a logarithmic axis, where the capacities are apart; the moment of the switch stands at its beginning.
 first = table.loc[table["iters_since_switch"] > 0, "iters_since_switch"].min()
 table = table.assign(since=table["iters_since_switch"].clip(lower=first / 2))
@@ -30,7 +30,7 @@ table = table[table["iters_since_switch"] <= max(3 * gone, 4 * first)]
 figure, axes = new_figure(rows=1, columns=len(bands), width=2.9, height=2.9)
 for ax, (low, high) in zip(axes[0], bands, strict=True):
     ax.axhline(0, color="0.55", linewidth=0.8, linestyle=(0, (1, 2)), zorder=0)
-    ax.set_title(f"rank {low}" if low == high else f"ranks {low} – {high}")
+    ax.set_title(ranks_label(low, high))
     for i, (label, colour, rows) in enumerate(conditions(table[table["rank_low"] == low], "sequence_set", table)):
         ax.plot(rows["since"], rows["occupancy_mean"], color=colour, linewidth=1)
         points = log_spaced(rows, POINTS)

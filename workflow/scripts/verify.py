@@ -12,11 +12,10 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from importlib.metadata import version
 from pathlib import Path
 
 from memorization.cache import atomic_write
-from memorization.provenance import LIBRARIES, processor
+from memorization.provenance import library_versions, processor
 from memorization.verification import DIFFERENT, IDENTICAL, TOLERANCE, WITHIN_TOLERANCE, compare, record
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -40,7 +39,7 @@ def run_smoke(folder: Path) -> None:
 def update(folder: Path, path: Path) -> None:
     """Write the record of the files in ``folder``."""
     files = record(folder)
-    made_by = {"processor": processor(), "libraries": {library: version(library) for library in LIBRARIES}}
+    made_by = {"processor": processor(), "libraries": library_versions()}
     text = json.dumps({"made_by": made_by, "files": files}, indent=0, sort_keys=True)
     with atomic_write(path) as file:
         file.write(text.encode() + b"\n")

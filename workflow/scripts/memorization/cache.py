@@ -67,8 +67,9 @@ def remove_what_was_left(path: Path) -> None:
 
 
 def how_to_make_again(path: str | Path) -> str:
-    """Return the command that makes a file of the workflow again."""
-    return f"snakemake --cores 2 --force {path} (with --configfile, where that is not config/config.yaml)"
+    """Return what ends the message about a damaged file: the command that makes it again."""
+    command = f"snakemake --cores 2 --force {path}"
+    return f"make it again: {command} (with --configfile, where that is not config/config.yaml)"
 
 
 class DamagedTableError(ValueError):
@@ -128,7 +129,7 @@ def read_pickle(path: str | Path) -> Any:
         with open(path, "rb") as file:
             return SafeUnpickler(file).load()
     except DamagedPickleError as error:
-        raise type(error)(f"{path}: {error}; make it again: {how_to_make_again(path)}") from error
+        raise type(error)(f"{path}: {error}; {how_to_make_again(path)}") from error
 
 
 def write_table(table: "pd.DataFrame", path: str | Path) -> None:
@@ -163,7 +164,7 @@ def read_table(
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         what = next(iter(str(error).splitlines()), type(error).__name__)
         raise DamagedTableError(
-            f"{path} is damaged, or was made by another version ({what}); make it again: {how_to_make_again(path)}"
+            f"{path} is damaged, or was made by another version ({what}); {how_to_make_again(path)}"
         ) from error
 
 

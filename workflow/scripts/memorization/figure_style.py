@@ -333,9 +333,16 @@ def draw_points(axes: Axes, x: Any, rows: pd.DataFrame, metric: str, **style: An
 
 
 def log_axis(axis: Axis) -> None:
-    """Make an axis logarithmic, with plain numbers: at 1, 2, 5, 10, … where it has few decades."""
-    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    """Make an axis logarithmic, with plain numbers: at 1, 2, 5, 10, … where it has few decades.
+
+    Linear from 0 to the least positive number where there is a 0.
+    """
     low, high = axis.get_data_interval()
+    if low <= 0:
+        set_scale = getattr(axis.axes, f"set_{axis.axis_name}scale")
+        set_scale("symlog", linthresh=axis.get_minpos())
+        return
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
     if low == high:
         axis.axes.set(**{f"{axis.axis_name}lim": (low / 2, high * 2)})
     few = high < 60 * low
@@ -390,6 +397,17 @@ def draw_switches(axes: Axes, table: pd.DataFrame) -> None:
 def band_centre(rows: pd.DataFrame, name: str, offset: int) -> pd.Series:
     """Return the geometric centre of each band of ``name``, counted from ``offset``, for a log axis."""
     return ((rows[f"{name}_low"] + offset) * (rows[f"{name}_high"] + offset)) ** 0.5
+
+
+def three_bands(rows: pd.DataFrame) -> list[tuple[int, int]]:
+    """Return the bounds of the most frequent tested sequence, the middle of the ranks, and the rarest band."""
+    bands = sorted(set(zip(rows["rank_low"], rows["rank_high"], strict=True)))
+    return [bands[0], bands[len(bands) // 2], bands[-1]] if len(bands) > 3 else bands
+
+
+def ranks_label(low: int, high: int) -> str:
+    """Return what a figure calls a band of ranks."""
+    return f"rank {low}" if low == high else f"ranks {low} – {high}"
 
 
 def set_label(sequence_set: int, switched_to: int = 1) -> str:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import platform
 import subprocess
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -28,7 +29,7 @@ def write_provenance(job: Any) -> None:
         "params": dict(job.params.items()),
         "inputs": {path: sha256(path) for path in sorted({str(path) for path in job.input})},
         "code": CODE,
-        "libraries": {library: library_version(library) for library in LIBRARIES},
+        "libraries": library_versions(),
         "python": platform.python_version(),
         "processor": processor(),
     }
@@ -44,12 +45,13 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def library_version(library: str) -> str | None:
-    """Return the version of a library; None where a rule's environment does without it."""
-    try:
-        return version(library)
-    except PackageNotFoundError:
-        return None
+def library_versions() -> dict[str, str | None]:
+    """Return the version of each of `LIBRARIES`; None where a rule's environment does without it."""
+    versions: dict[str, str | None] = dict.fromkeys(LIBRARIES)
+    for library in LIBRARIES:
+        with suppress(PackageNotFoundError):
+            versions[library] = version(library)
+    return versions
 
 
 def code_in_git() -> dict[str, Any]:
