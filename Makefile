@@ -45,7 +45,7 @@ faults: $(VENV)/installed
 benchmark: $(VENV)/installed
 	$(BIN)/python benchmarks/run.py
 
-# config/schema.json and config/README.md, from the types in workflow/scripts/memorization/settings.py.
+# config/schema.json and config/README.md, from the types in workflow/scripts/memorization/configuration/settings.py.
 docs: $(VENV)/installed
 	$(BIN)/python workflow/scripts/document_settings.py
 

@@ -15,9 +15,9 @@ sys.path.insert(0, str(REPOSITORY / "workflow" / "scripts"))
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 
-from memorization.aggregation import COLUMNS, aggregate  # noqa: E402
-from memorization.cache import read_table, write_table  # noqa: E402
-from memorization.tables import SOURCES  # noqa: E402
+from memorization.storage.cache import read_table, write_table  # noqa: E402
+from memorization.tables.aggregation import COLUMNS, aggregate  # noqa: E402
+from memorization.tables.registry import SOURCES  # noqa: E402
 
 K, HELD_OUT, SEEDS = 100_000, 10_000, 5
 WEIGHTS = ("pre_switch_1", "final", "swap_mlp", "swap_attention")

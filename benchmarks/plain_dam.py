@@ -1,6 +1,6 @@
 """The dense associative memory as the notes write it: a loop over n, and every one of the M stored sequences.
 
-The baseline of the benchmark, and nothing else: it says in the plainest way what `memorization.dam` computes.
+The baseline of the benchmark: the plainest way to compute what `memorization.models.dam` does.
 """
 
 import torch

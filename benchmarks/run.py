@@ -22,15 +22,15 @@ import pandas as pd  # noqa: E402
 import torch  # noqa: E402
 from plain_dam import PlainDam  # noqa: E402
 
-from memorization.cache import write_table  # noqa: E402
-from memorization.dam import DamLearner  # noqa: E402
+from memorization.configuration.settings import DamSettings  # noqa: E402
+from memorization.models.dam import DamLearner  # noqa: E402
 from memorization.sequences import (  # noqa: E402
     cumulative_probabilities,
     generate_sequence_set,
     rank_probabilities,
     sample_batch_ranks,
 )
-from memorization.settings import DamSettings  # noqa: E402
+from memorization.storage.cache import write_table  # noqa: E402
 
 THREADS = 1
 

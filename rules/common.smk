@@ -8,11 +8,11 @@ from pathlib import Path
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from memorization.code_version import code_version
-from memorization.configuration import ConfigurationError, read_configuration
-from memorization.folder_lock import FolderInUseError, hold_folder
-from memorization.settings import Stage, settings_until
-from memorization.tables import (
+from memorization.storage.code_version import code_version
+from memorization.configuration.experiments import ConfigurationError, read_configuration
+from memorization.storage.folder_lock import FolderInUseError, hold_folder
+from memorization.configuration.settings import Stage, settings_until
+from memorization.tables.registry import (
     OF_EVERY_GROUP,
     SOURCES,
     FigureScriptError,

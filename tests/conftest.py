@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from memorization.learners import build_learner
+from memorization.configuration.settings import OneLayerAttentionSettings, Stage, settings_until
+from memorization.models.learners import build_learner
 from memorization.sequences import generate_sequence_set
-from memorization.settings import OneLayerAttentionSettings, Stage, settings_until
-from memorization.training import Training
+from memorization.training.training import Training
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 # Held-out sequences in the evaluation of a small run.

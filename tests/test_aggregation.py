@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from memorization import aggregation
+from memorization.tables import aggregation
 
 # The two-sided 95 % quantiles of Student's t with 1 and with 2 degrees of freedom, from a printed table.
 T_1, T_2 = 12.7062, 4.3027

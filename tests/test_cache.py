@@ -13,8 +13,8 @@ import torch
 from conftest import NUM_HELD_OUT, REPOSITORY, train_small_run, trained
 from test_trunks import SETTINGS
 
-from memorization.cache import atomic_write, read_pickle, read_table, write_pickle, write_table
-from memorization.evaluation import evaluate_run
+from memorization.storage.cache import atomic_write, read_pickle, read_table, write_pickle, write_table
+from memorization.training.evaluation import evaluate_run
 
 ARGS = {
     "model", "K", "len_context", "optimizer", "lr", "weight_decay", "batch_size", "num_iters",
@@ -197,7 +197,7 @@ def test_bytes_are_the_same_in_another_process_and_for_equal_objects(run_folder,
     again = (
         "import sys; sys.path[:0] = sys.argv[1:3]\n"
         "from conftest import train_small_run\n"
-        "from memorization.cache import write_pickle\n"
+        "from memorization.storage.cache import write_pickle\n"
         "write_pickle(train_small_run()[0], sys.argv[3])\n"
     )
     folders = [REPOSITORY / "workflow" / "scripts", REPOSITORY / "tests"]

@@ -14,7 +14,8 @@ JOBS = [
       for model in ("one_layer_attention", "gpt", "dam")),
 ]  # fmt: skip
 CALL = (
-    "import sys; sys.path.insert(0, 'workflow/scripts'); from memorization.code_version import code_version\n"
+    "import sys; sys.path.insert(0, 'workflow/scripts')\n"
+    "from memorization.storage.code_version import code_version\n"
     f"print(*(code_version(*job) for job in {JOBS!r}))"
 )
 
@@ -54,7 +55,7 @@ OF_TRANSFORMERS = OF_MODEL["one_layer_attention"] | OF_MODEL["gpt"]
         ("queue_memory.py", "self.size = 0", "self.size = 0 + 0", OF_MODEL["dam"]),
         ("gpt.py", "4 * C, C)", "4 * C, C, True)", OF_MODEL["gpt"]),
         ("transformer.py", "WEIGHT_STD = 0.02", "WEIGHT_STD = 0.03", OF_TRANSFORMERS),
-        ("figure_style.py", '"savefig.dpi": 200', '"savefig.dpi": 100', {("plot_by_epoch.py", None)}),
+        ("drawing.py", '"savefig.dpi": 200', '"savefig.dpi": 100', {("plot_by_epoch.py", None)}),
         ("fits.py", "LARGEST_EXPONENT = 20.0", "LARGEST_EXPONENT = 10.0", {("aggregate.py", None)}),
         ("settings.py", "le=10_000", "le=20_000", set()),
     ],
@@ -85,6 +86,8 @@ def test_the_plan_needs_no_library_that_only_jobs_use():
         "import sys\n"
         "sys.modules.update(dict.fromkeys(('numpy', 'torch', 'pandas', 'pyarrow', 'matplotlib', 'scipy')))\n"
         "sys.path.insert(0, 'workflow/scripts')\n"
-        "from memorization import code_version, configuration, folder_lock, settings, tables"
+        "from memorization.configuration import experiments, settings\n"
+        "from memorization.storage import code_version, folder_lock\n"
+        "from memorization.tables import registry"
     )
     subprocess.run([sys.executable, "-c", call], cwd=REPOSITORY, check=True)

@@ -8,8 +8,8 @@ import pytest
 import yaml
 from conftest import REPOSITORY, copy_repository, snakemake
 
-from memorization.configuration import ConfigurationError, read_configuration
-from memorization.documentation import configuration_schema, settings_page
+from memorization.configuration.documentation import configuration_schema, settings_page
+from memorization.configuration.experiments import ConfigurationError, read_configuration
 
 FIGURES = {"by_epoch": (), "by_rank": ()}
 GOOD = """

@@ -11,7 +11,8 @@ from conftest import NUM_HELD_OUT, trained
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memorization.dam import (
+from memorization.configuration.settings import DamSettings
+from memorization.models.dam import (
     DamLearner,
     attention,
     bit_losses,
@@ -20,16 +21,15 @@ from memorization.dam import (
     predict,
     sharpness,
 )
-from memorization.evaluation import evaluate_run, evaluated_weights
-from memorization.learners import build_learner
-from memorization.queue_memory import QueueMemory
+from memorization.models.learners import build_learner
+from memorization.models.queue_memory import QueueMemory
 from memorization.sequences import (
     cumulative_probabilities,
     generate_sequence_set,
     rank_probabilities,
     sample_batch_ranks,
 )
-from memorization.settings import DamSettings
+from memorization.training.evaluation import evaluate_run, evaluated_weights
 
 
 def softmax(logits):

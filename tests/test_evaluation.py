@@ -8,14 +8,14 @@ import torch
 from conftest import NUM_HELD_OUT, resolved_settings, train_small_run
 from test_one_layer_attention import loss_and_accuracy, reference_forward
 
-from memorization.evaluation import HELD_OUT, epoch_table, evaluate_run, evaluated_weights
-from memorization.learners import build_learner
+from memorization.models.learners import build_learner
 from memorization.sequences import (
     cumulative_probabilities,
     generate_held_out_sequences,
     rank_probabilities,
     sample_batch_ranks,
 )
+from memorization.training.evaluation import HELD_OUT, epoch_table, evaluate_run, evaluated_weights
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from conftest import NUM_HELD_OUT, train_small_run
 
-from memorization import aggregation
-from memorization.evaluation import epoch_table, evaluate_run
-from memorization.fits import FORMS, fit_forgetting
+from memorization.tables import aggregation
+from memorization.tables.fits import FORMS, fit_forgetting
+from memorization.training.evaluation import epoch_table, evaluate_run
 
 ARGS = {
     "model": "one_layer_attention", "K": 4, "len_context": 6, "num_predictions": 5, "num_parameters": 50,

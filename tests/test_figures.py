@@ -11,13 +11,12 @@ import pytest
 import yaml
 from conftest import REPOSITORY, trained
 
-from memorization import cache, figure_style
-from memorization.aggregation import aggregate
-from memorization.configuration import NEEDS, ConfigurationError, read_configuration
-from memorization.evaluation import diagnostics_table, epoch_table, evaluate_run
-from memorization.figure_style import CHANCE, conditions, just_trained, last_set, share_trunk
-from memorization.settings import SETTINGS_OF_MODEL
-from memorization.tables import (
+from memorization.configuration.experiments import NEEDS, ConfigurationError, read_configuration
+from memorization.configuration.settings import SETTINGS_OF_MODEL
+from memorization.figures.drawing import CHANCE, conditions, just_trained, last_set, share_trunk
+from memorization.storage import cache
+from memorization.tables.aggregation import aggregate
+from memorization.tables.registry import (
     KEYS_AND_METRICS,
     SOURCES,
     FigureScriptError,
@@ -25,6 +24,7 @@ from memorization.tables import (
     read_table_of_group,
     tables_of_figure,
 )
+from memorization.training.evaluation import diagnostics_table, epoch_table, evaluate_run
 
 SCRIPTS = REPOSITORY / "workflow" / "scripts"
 FIGURES = sorted(path.stem.removeprefix("plot_") for path in SCRIPTS.glob("plot_*.py"))
@@ -113,9 +113,11 @@ def drawn(figure, experiment, tables, monkeypatch, folder=SCRIPTS):
     """Run the script of a figure on the tables of an experiment and return what it draws."""
     script = folder / f"plot_{figure}.py"
     found = []
-    monkeypatch.setattr("memorization.tables.read_table_of_group", lambda path: tables[experiment][path].copy())
-    monkeypatch.setattr(figure_style, "save_figure", lambda drawing, job: found.append(drawing))
-    monkeypatch.setattr("memorization.progress.start_log", lambda path: None)
+    monkeypatch.setattr(
+        "memorization.tables.registry.read_table_of_group", lambda path: tables[experiment][path].copy()
+    )
+    monkeypatch.setattr("memorization.figures.drawing.save_figure", lambda figure, job: found.append(figure))
+    monkeypatch.setattr("memorization.storage.log.start_log", lambda path: None)
     job = SimpleNamespace(
         input=SimpleNamespace(**{table: table for table in tables_of_figure(script)}), output=["a"], log=["log"]
     )

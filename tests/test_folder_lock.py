@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from memorization.folder_lock import FolderInUseError, hold_folder
+from memorization.storage.folder_lock import FolderInUseError, hold_folder
 
 
 def in_a_process(action):

@@ -8,9 +8,9 @@ import torch
 from conftest import learner_with_random_weights, trained
 from numpy_reference import attention, embedded, layer_norm, linear, loss_and_accuracy
 
-from memorization.evaluation import evaluated_weights
-from memorization.learners import build_learner
-from memorization.settings import GptSettings, Stage, settings_until
+from memorization.configuration.settings import GptSettings, Stage, settings_until
+from memorization.models.learners import build_learner
+from memorization.training.evaluation import evaluated_weights
 
 SHAPES = [
     {"num_layers": 1, "num_heads": 1, "num_hidden_features": 8},

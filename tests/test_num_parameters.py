@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from memorization.learners import build_learner
+from memorization.configuration.settings import SETTINGS_OF_MODEL
+from memorization.models.learners import build_learner
 from memorization.sequences import generate_sequence_set
-from memorization.settings import SETTINGS_OF_MODEL
 
 COMMON = {"K": 5, "batch_size": 4, "num_iters_per_set": 1, "num_iters_per_epoch": 1, "seed": 0}
 SHAPES = {

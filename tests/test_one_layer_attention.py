@@ -8,7 +8,7 @@ import torch
 from conftest import learner_with_random_weights, resolved_settings
 from numpy_reference import attention, embedded, layer_norm, linear, loss_and_accuracy
 
-from memorization.learners import build_learner
+from memorization.models.learners import build_learner
 
 
 def reference_forward(state, tokens, num_heads):

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from memorization.progress import SECONDS_BETWEEN_LINES, progress_to, start_log
+from memorization.storage.log import start_log
+from memorization.training.progress import SECONDS_BETWEEN_LINES, progress_to
 
 NAME = "gpt_freeze_none_seed_0"
 
@@ -136,7 +137,7 @@ def end_by_an_error():
 def test_messages_of_the_library_go_to_the_log_and_not_to_the_terminal(tmp_path, capsys):
     path = tmp_path / "job.log"
     with started_log(str(path)):
-        logging.getLogger("memorization.training").info("iteration %d", 10)
+        logging.getLogger("memorization.training.training").info("iteration %d", 10)
     lines = path.read_text().splitlines()
     assert len(lines) == 1
     assert re.fullmatch(r"\d\d:\d\d:\d\d iteration 10", lines[0])

@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 from conftest import REPOSITORY, Named, copy_repository
 
-from memorization import provenance
-from memorization.cache import DamagedTableError, read_pickle, read_table, write_pickle, write_table
-from memorization.figure_style import new_figure, save_figure
-from memorization.provenance import sha256, write_provenance
-from memorization.tables import read_table_of_group
-from memorization.unpickling import DamagedPickleError, UnsafePickleError
+from memorization.figures.drawing import new_figure, save_figure
+from memorization.storage import provenance
+from memorization.storage.cache import DamagedTableError, read_pickle, read_table, write_pickle, write_table
+from memorization.storage.provenance import sha256, write_provenance
+from memorization.storage.unpickling import DamagedPickleError, UnsafePickleError
+from memorization.tables.registry import read_table_of_group
 
 SCRIPTS = REPOSITORY / "workflow" / "scripts"
 
@@ -61,7 +61,7 @@ def test_code_that_git_does_not_know_is_said_to_be_there(tmp_path):
     subprocess.run([*git, "init", "-q"], cwd=folder, check=True)
     subprocess.run([*git, "add", *provenance.CODE_PATHS], cwd=folder, check=True)
     subprocess.run([*git, "commit", "-qm", "all"], cwd=folder, check=True)
-    call = [sys.executable, "-c", "from memorization.provenance import CODE; print(CODE['dirty'])"]
+    call = [sys.executable, "-c", "from memorization.storage.provenance import CODE; print(CODE['dirty'])"]
 
     def dirty():
         return subprocess.run(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import resolved_settings
 
-from memorization.learners import build_learner
+from memorization.models.learners import build_learner
 from memorization.sequences import (
     Stream,
     cumulative_probabilities,

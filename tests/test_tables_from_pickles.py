@@ -11,9 +11,9 @@ from test_gpt import gpt_settings
 from test_gpt import reference_forward as gpt_forward
 from test_one_layer_attention import reference_forward as one_layer_forward
 
-from memorization import aggregation
-from memorization.evaluation import epoch_table, evaluate_run
 from memorization.sequences import generate_held_out_sequences
+from memorization.tables import aggregation
+from memorization.training.evaluation import epoch_table, evaluate_run
 
 SETTINGS = {"one_layer_attention": resolved_settings, "gpt": gpt_settings, "dam": dam_settings}
 # More than are mapped at once, of either transformer.

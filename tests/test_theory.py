@@ -6,10 +6,10 @@ import pytest
 from conftest import NUM_HELD_OUT
 from test_dam import dam_settings, drawn, train_dam
 
-from memorization import aggregation
-from memorization.evaluation import evaluate_run
 from memorization.sequences import rank_probabilities
-from memorization.theory import draws_in_queue, occupancy, queue_occupancy
+from memorization.tables import aggregation
+from memorization.tables.theory import draws_in_queue, occupancy, queue_occupancy
+from memorization.training.evaluation import evaluate_run
 
 
 def test_occupancy_is_the_frequency_of_being_among_the_last_m_drawn():

@@ -6,9 +6,9 @@ import pytest
 import torch
 from conftest import NUM_HELD_OUT, resolved_settings, train_small_run
 
-from memorization.evaluation import evaluate_run
-from memorization.learners import build_learner
+from memorization.models.learners import build_learner
 from memorization.sequences import cumulative_probabilities, rank_probabilities, sample_batch_ranks
+from memorization.training.evaluation import evaluate_run
 
 PART_OF = {
     "c_attn": "attention",

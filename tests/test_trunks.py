@@ -5,9 +5,9 @@ from conftest import resolved_settings, sets_of
 from test_dam import dam_settings
 from test_gpt import gpt_settings
 
-from memorization.cache import read_pickle, write_pickle
-from memorization.settings import Stage, settings_until
-from memorization.training import Training
+from memorization.configuration.settings import Stage, settings_until
+from memorization.storage.cache import read_pickle, write_pickle
+from memorization.training.training import Training
 
 SETTINGS = {"one_layer_attention": resolved_settings, "gpt": gpt_settings, "dam": dam_settings}
 BRANCHES = [

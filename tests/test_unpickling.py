@@ -24,8 +24,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from picklescan.scanner import scan_pickle_bytes
 
-from memorization.cache import read_pickle, write_pickle
-from memorization.unpickling import ALLOWED_GLOBALS, DamagedPickleError, UnsafePickleError
+from memorization.storage.cache import read_pickle, write_pickle
+from memorization.storage.unpickling import ALLOWED_GLOBALS, DamagedPickleError, UnsafePickleError
 from utils import CPU_Unpickler
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
@@ -285,7 +285,7 @@ HOSTILE = [
     ("torch", "save"), ("torch", "compile"), ("torch", "tensor"), ("torch.hub", "load"), ("torch.jit", "load"),
     ("torch.serialization", "load"), ("torch.storage", "UntypedStorage"), ("torch.utils.cpp_extension", "load"),
     ("torch.nn", "Linear"), ("torch._utils", "_rebuild_wrapper_subclass"), ("torch", "FloatStorage"),
-    ("memorization.cache", "write_pickle"), ("memorization.unpickling", "_load_storage"),
+    ("memorization.storage.cache", "write_pickle"), ("memorization.storage.unpickling", "_load_storage"),
     ("utils", "CPU_Unpickler"),
     # Beside what is allowed: attributes, beginnings, other cases, spaces, nothing at all.
     ("collections", "OrderedDict.fromkeys"), ("collections", "OrderedDict.__init__.__globals__"),

@@ -11,8 +11,8 @@ import pytest
 import torch
 from conftest import REPOSITORY, copy_repository
 
-from memorization.cache import write_pickle, write_table
-from memorization.verification import DIFFERENT, IDENTICAL, WITHIN_TOLERANCE, compare, record
+from memorization.storage.cache import write_pickle, write_table
+from memorization.storage.verification import DIFFERENT, IDENTICAL, WITHIN_TOLERANCE, compare, record
 
 FILES = ("run.pkl", "sequences.pkl", "table.parquet", "table.csv", "figure.png")
 

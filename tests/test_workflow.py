@@ -10,8 +10,8 @@ import pytest
 import yaml
 from conftest import REPOSITORY, copy_repository, snakemake
 
-from memorization.code_version import code_version
-from memorization.configuration import read_configuration
+from memorization.configuration.experiments import read_configuration
+from memorization.storage.code_version import code_version
 
 pytestmark = pytest.mark.slow
 
@@ -223,7 +223,7 @@ def change_library(folder, module, old, new):
 
 
 def test_changed_plots_draw_again_and_compute_nothing(ran_again):
-    change_library(ran_again, "figure_style.py", '"savefig.dpi": 200', '"savefig.dpi": 100')
+    change_library(ran_again, "drawing.py", '"savefig.dpi": 200', '"savefig.dpi": 100')
     assert planned(ran_again) == {"plot_by_epoch": 1, "plot_by_weights": 1, "plot_by_rank": 1}
 
 

@@ -13,7 +13,7 @@ import torch
 import torch._dynamo  # torch imports it at the first step: here once for all forks
 from conftest import Named
 
-from memorization.settings import SETTINGS_OF_MODEL, Stage, settings_until
+from memorization.configuration.settings import SETTINGS_OF_MODEL, Stage, settings_until
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "workflow" / "scripts"
 SMALL = {

@@ -11,8 +11,9 @@ import time
 import pytest
 from jobs import SMALL, Run, die, kill_after
 
-from memorization import cache, evaluation, provenance, training
-from memorization.checkpoints import Checkpoint
+from memorization.storage import cache, provenance
+from memorization.training import evaluation, training
+from memorization.training.checkpoints import Checkpoint
 
 # How many random kills there are; the chosen ones come on top.
 KILLS = int(os.environ.get("KILLS", "18"))

@@ -1,9 +1,9 @@
 """Aggregate the runs of a group over seeds: one tidy table."""
 
-from memorization.aggregation import COLUMNS, aggregate
-from memorization.cache import read_table, write_table
-from memorization.progress import start_log
-from memorization.provenance import write_provenance
+from memorization.storage.cache import read_table, write_table
+from memorization.storage.log import start_log
+from memorization.storage.provenance import write_provenance
+from memorization.tables.aggregation import COLUMNS, aggregate
 
 start_log(snakemake.log[0])
 name = snakemake.wildcards.table

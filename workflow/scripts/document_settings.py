@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from memorization.cache import atomic_write
-from memorization.documentation import configuration_schema, settings_page
+from memorization.configuration.documentation import configuration_schema, settings_page
+from memorization.storage.cache import atomic_write
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 FILES = {

@@ -1,9 +1,9 @@
 """Evaluate all sequences of a run under each kind of weights, and tabulate what was logged each epoch."""
 
-from memorization.cache import read_pickle, write_table
-from memorization.evaluation import diagnostics_table, epoch_table, evaluate_run
-from memorization.progress import start_log
-from memorization.provenance import write_provenance
+from memorization.storage.cache import read_pickle, write_table
+from memorization.storage.log import start_log
+from memorization.storage.provenance import write_provenance
+from memorization.training.evaluation import diagnostics_table, epoch_table, evaluate_run
 
 start_log(snakemake.log[0])
 results = read_pickle(snakemake.input.results)

@@ -1,9 +1,9 @@
 """Generate every sequence set of a run: ``<run>_sequences.pkl``."""
 
-from memorization.cache import write_pickle
-from memorization.progress import start_log
-from memorization.provenance import write_provenance
 from memorization.sequences import generate_sequence_set
+from memorization.storage.cache import write_pickle
+from memorization.storage.log import start_log
+from memorization.storage.provenance import write_provenance
 
 start_log(snakemake.log[0])
 p = snakemake.params

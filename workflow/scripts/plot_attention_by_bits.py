@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from memorization.figure_style import WEIGHTS_LABELS, by_model, first_condition, new_figure, save_figure
-from memorization.progress import start_log
-from memorization.tables import read_table_of_group
+from memorization.figures.drawing import WEIGHTS_LABELS, by_model, first_condition, new_figure, save_figure
+from memorization.storage.log import start_log
+from memorization.tables.registry import read_table_of_group
 
 NEEDS = ("a transformer",)
 MOMENTS = ("pre_switch_1", "final", "swap_attention")

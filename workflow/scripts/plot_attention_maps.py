@@ -1,8 +1,8 @@
 """Attention as heat maps: mean over the heads and single heads, before and after the first switch and swapped."""
 
-from memorization.figure_style import WEIGHTS_LABELS, by_model, first_condition, lines, new_figure, save_figure
-from memorization.progress import start_log
-from memorization.tables import read_table_of_group
+from memorization.figures.drawing import WEIGHTS_LABELS, by_model, first_condition, lines, new_figure, save_figure
+from memorization.storage.log import start_log
+from memorization.tables.registry import read_table_of_group
 
 SINGLE_HEADS = 3
 MOMENTS = ("pre_switch_1", "final", "swap_attention")

@@ -1,8 +1,8 @@
 """How alike the attention before the switch and at the end is, for each condition."""
 
-from memorization.figure_style import by_model, conditions, legend_below, new_figure, save_figure
-from memorization.progress import start_log
-from memorization.tables import read_table_of_group
+from memorization.figures.drawing import by_model, conditions, legend_below, new_figure, save_figure
+from memorization.storage.log import start_log
+from memorization.tables.registry import read_table_of_group
 
 NEEDS = ("a switch",)
 HEADS = {"same": ("o", "a head with itself"), "other": ("x", "with another head")}

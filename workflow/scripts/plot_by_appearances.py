@@ -2,7 +2,7 @@
 
 import math
 
-from memorization.figure_style import (
+from memorization.figures.drawing import (
     band_centre,
     before_and_after,
     condition_panels,
@@ -12,8 +12,8 @@ from memorization.figure_style import (
     limit_to_means,
     save_figure,
 )
-from memorization.progress import start_log
-from memorization.tables import read_table_of_group
+from memorization.storage.log import start_log
+from memorization.tables.registry import read_table_of_group
 
 # Where zero appearances are drawn on the logarithmic axis.
 ZERO = 0.4

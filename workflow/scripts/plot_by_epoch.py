@@ -2,7 +2,7 @@
 
 from matplotlib.lines import Line2D
 
-from memorization.figure_style import (
+from memorization.figures.drawing import (
     AXIS_LABELS,
     by_model,
     conditions,
@@ -14,8 +14,8 @@ from memorization.figure_style import (
     save_figure,
     share_trunk,
 )
-from memorization.progress import start_log
-from memorization.tables import read_table_of_group
+from memorization.storage.log import start_log
+from memorization.tables.registry import read_table_of_group
 
 start_log(snakemake.log[0])
 table = read_table_of_group(snakemake.input.by_epoch)

@@ -1,6 +1,6 @@
 """Accuracy against the length of the revealed prefix, when a set has just been trained on."""
 
-from memorization.figure_style import (
+from memorization.figures.drawing import (
     AXIS_LABELS,
     conditions,
     draw_chance,
@@ -9,8 +9,8 @@ from memorization.figure_style import (
     new_figure,
     save_figure,
 )
-from memorization.progress import start_log
-from memorization.tables import read_table_of_group
+from memorization.storage.log import start_log
+from memorization.tables.registry import read_table_of_group
 
 start_log(snakemake.log[0])
 # Just before the first switch, or the end of a run without one; the first set, and held-out sequences.

@@ -1,6 +1,6 @@
 """Accuracy and loss against rank, before and after the first switch, one panel a condition."""
 
-from memorization.figure_style import (
+from memorization.figures.drawing import (
     band_centre,
     before_and_after,
     condition_panels,
@@ -10,8 +10,8 @@ from memorization.figure_style import (
     limit_to_means,
     save_figure,
 )
-from memorization.progress import start_log
-from memorization.tables import read_table_of_group
+from memorization.storage.log import start_log
+from memorization.tables.registry import read_table_of_group
 
 start_log(snakemake.log[0])
 table = before_and_after(read_table_of_group(snakemake.input.by_rank))

@@ -1,6 +1,6 @@
 """Accuracy of a set that has just been trained on against the one setting that is swept."""
 
-from memorization.figure_style import (
+from memorization.figures.drawing import (
     AXIS_LABELS,
     BLACK,
     ORANGE,
@@ -13,8 +13,8 @@ from memorization.figure_style import (
     new_figure,
     save_figure,
 )
-from memorization.progress import start_log
-from memorization.tables import read_table_of_group
+from memorization.storage.log import start_log
+from memorization.tables.registry import read_table_of_group
 
 NEEDS = ("one swept number",)
 start_log(snakemake.log[0])

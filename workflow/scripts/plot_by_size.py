@@ -1,6 +1,6 @@
 """Accuracy on the set that was trained on last against the number of parameters, one line an architecture."""
 
-from memorization.figure_style import (
+from memorization.figures.drawing import (
     AXIS_LABELS,
     by_model,
     condition_columns,
@@ -13,8 +13,8 @@ from memorization.figure_style import (
     ordered_colours,
     save_figure,
 )
-from memorization.progress import start_log
-from memorization.tables import read_table_of_group
+from memorization.storage.log import start_log
+from memorization.tables.registry import read_table_of_group
 
 MARKERS = "osD^vP*X"
 start_log(snakemake.log[0])

@@ -1,6 +1,6 @@
 """Accuracy and loss on each set under the final weights and with one part swapped back."""
 
-from memorization.figure_style import (
+from memorization.figures.drawing import (
     WEIGHTS_COLOURS,
     WEIGHTS_LABELS,
     WEIGHTS_MARKERS,
@@ -11,8 +11,8 @@ from memorization.figure_style import (
     save_figure,
     set_label,
 )
-from memorization.progress import start_log
-from memorization.tables import read_table_of_group
+from memorization.storage.log import start_log
+from memorization.tables.registry import read_table_of_group
 
 start_log(snakemake.log[0])
 table = read_table_of_group(snakemake.input.by_weights)

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from memorization.figure_style import (
+from memorization.figures.drawing import (
     condition_columns,
     condition_label,
     draw_points,
@@ -13,8 +13,8 @@ from memorization.figure_style import (
     ordered_colours,
     save_figure,
 )
-from memorization.progress import start_log
-from memorization.tables import read_table_of_group
+from memorization.storage.log import start_log
+from memorization.tables.registry import read_table_of_group
 
 NEEDS = ("a sweep of K",)
 MARKERS = {"one_layer_attention": "o", "gpt": "s", "dam": "D"}

@@ -1,8 +1,8 @@
 """Sharpness of A, correlation of the heads and what the memory holds, against iterations."""
 
-from memorization.figure_style import conditions, draw_mean, draw_switches, new_figure, save_figure
-from memorization.progress import start_log
-from memorization.tables import read_table_of_group
+from memorization.figures.drawing import conditions, draw_mean, draw_switches, new_figure, save_figure
+from memorization.storage.log import start_log
+from memorization.tables.registry import read_table_of_group
 
 NEEDS = ("the model dam",)
 PANELS = {

@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.lines import Line2D
 
-from memorization.figure_style import (
+from memorization.figures.drawing import (
     FORM_LABELS,
     by_model,
     conditions,
@@ -15,8 +15,8 @@ from memorization.figure_style import (
     ranks_label,
     save_figure,
 )
-from memorization.progress import start_log
-from memorization.tables import read_table_of_group
+from memorization.storage.log import start_log
+from memorization.tables.registry import read_table_of_group
 
 NEEDS = ("a switch", "tests of earlier sets")
 # So many of the measured points are drawn.

@@ -1,6 +1,6 @@
 """Accuracy on each earlier set against the iterations since it was left, by bands of rank."""
 
-from memorization.figure_style import (
+from memorization.figures.drawing import (
     AXIS_LABELS,
     by_model,
     draw_chance,
@@ -16,8 +16,8 @@ from memorization.figure_style import (
     save_figure,
     three_bands,
 )
-from memorization.progress import start_log
-from memorization.tables import read_table_of_group
+from memorization.storage.log import start_log
+from memorization.tables.registry import read_table_of_group
 
 NEEDS = ("a switch", "tests of earlier sets")
 # So many of the measured points of each set.

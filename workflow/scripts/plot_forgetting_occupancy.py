@@ -1,6 +1,6 @@
 """Recall of the old set against the sequences drawn since the switch, over the occupancy of the queue."""
 
-from memorization.figure_style import (
+from memorization.figures.drawing import (
     conditions,
     draw_points,
     log_axis,
@@ -11,8 +11,8 @@ from memorization.figure_style import (
     save_figure,
     three_bands,
 )
-from memorization.progress import start_log
-from memorization.tables import read_table_of_group
+from memorization.storage.log import start_log
+from memorization.tables.registry import read_table_of_group
 
 NEEDS = ("a switch", "tests of earlier sets", "the model dam")
 # So many measured points of each condition.

@@ -1,8 +1,8 @@
 """Iterations on the set after the first switch until its accuracy reaches a threshold."""
 
-from memorization.figure_style import by_model, conditions, draw_points, new_figure, save_figure
-from memorization.progress import start_log
-from memorization.tables import read_table_of_group
+from memorization.figures.drawing import by_model, conditions, draw_points, new_figure, save_figure
+from memorization.storage.log import start_log
+from memorization.tables.registry import read_table_of_group
 
 NEEDS = ("a switch",)
 start_log(snakemake.log[0])

@@ -1,6 +1,6 @@
 """Recall against rank when a set has just been trained on, over the occupancy of the queue."""
 
-from memorization.figure_style import (
+from memorization.figures.drawing import (
     band_centre,
     conditions,
     draw_points,
@@ -9,8 +9,8 @@ from memorization.figure_style import (
     recall,
     save_figure,
 )
-from memorization.progress import start_log
-from memorization.tables import read_table_of_group
+from memorization.storage.log import start_log
+from memorization.tables.registry import read_table_of_group
 
 NEEDS = ("the model dam",)
 start_log(snakemake.log[0])

@@ -1,6 +1,6 @@
 """Accuracy on the sets before and after the switch, with a part swapped back, against the number of parameters."""
 
-from memorization.figure_style import (
+from memorization.figures.drawing import (
     AXIS_LABELS,
     WEIGHTS_COLOURS,
     WEIGHTS_LABELS,
@@ -14,8 +14,8 @@ from memorization.figure_style import (
     new_figure,
     save_figure,
 )
-from memorization.progress import start_log
-from memorization.tables import read_table_of_group
+from memorization.storage.log import start_log
+from memorization.tables.registry import read_table_of_group
 
 NEEDS = ("a switch",)
 SETS = {0: "set 0 (pre-switch)", 1: "set 1 (post-switch)"}

@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from memorization.provenance import SUFFIX, sha256
+from memorization.storage.provenance import SUFFIX, sha256
 
 
 def trace(path: Path, used: str | None, depth: int, seen: set[Path]) -> None:

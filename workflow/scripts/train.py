@@ -1,10 +1,11 @@
 """Train one run through all its switches, from its trunk where it has one: ``<run>.pkl``."""
 
-from memorization.cache import read_pickle, write_pickle
-from memorization.checkpoints import Checkpoint
-from memorization.progress import progress_to, start_log
-from memorization.provenance import write_provenance
-from memorization.training import Training
+from memorization.storage.cache import read_pickle, write_pickle
+from memorization.storage.log import start_log
+from memorization.storage.provenance import write_provenance
+from memorization.training.checkpoints import Checkpoint
+from memorization.training.progress import progress_to
+from memorization.training.training import Training
 
 log = start_log(snakemake.log[0])
 data = read_pickle(snakemake.input.sequences)

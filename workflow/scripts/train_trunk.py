@@ -1,11 +1,12 @@
 """Train what several runs have in common, up to the first switch: a checkpoint that they go on from."""
 
-from memorization.cache import write_pickle
-from memorization.checkpoints import Checkpoint
-from memorization.progress import progress_to, start_log
-from memorization.provenance import write_provenance
 from memorization.sequences import generate_sequence_set
-from memorization.training import Training
+from memorization.storage.cache import write_pickle
+from memorization.storage.log import start_log
+from memorization.storage.provenance import write_provenance
+from memorization.training.checkpoints import Checkpoint
+from memorization.training.progress import progress_to
+from memorization.training.training import Training
 
 log = start_log(snakemake.log[0])
 settings = snakemake.params.settings

@@ -1,6 +1,6 @@
 """The loading interface of the analysis notebooks: ``utils.CPU_Unpickler(f).load()``."""
 
-from memorization.unpickling import DamagedPickleError, UnsafePickleError
-from memorization.unpickling import SafeUnpickler as CPU_Unpickler
+from memorization.storage.unpickling import DamagedPickleError, UnsafePickleError
+from memorization.storage.unpickling import SafeUnpickler as CPU_Unpickler
 
 __all__ = ["CPU_Unpickler", "DamagedPickleError", "UnsafePickleError"]

@@ -14,9 +14,9 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from memorization.cache import atomic_write
-from memorization.provenance import library_versions, processor
-from memorization.verification import DIFFERENT, IDENTICAL, TOLERANCE, WITHIN_TOLERANCE, compare, record
+from memorization.storage.cache import atomic_write
+from memorization.storage.provenance import library_versions, processor
+from memorization.storage.verification import DIFFERENT, IDENTICAL, TOLERANCE, WITHIN_TOLERANCE, compare, record
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # What a run of the workflow reads.

@@ -112,7 +112,7 @@ def read_table_of_group(path: str | Path) -> "pd.DataFrame":
     Raises `cache.DamagedTableError`, with the command that makes it again, where it is none or lacks a column.
     """
     # The workflow's plan is made by whatever Python Snakemake is in, perhaps without NumPy.
-    from .cache import read_table
+    from ..storage.cache import read_table
 
     keys, metrics = KEYS_AND_METRICS[Path(path).stem]
     means = [f"{metric}_{part}" for metric in metrics for part in ("mean", "low", "high")]

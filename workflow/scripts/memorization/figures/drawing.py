@@ -13,8 +13,8 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from .cache import write_figure
-from .provenance import write_provenance
+from ..storage.cache import write_figure
+from ..storage.provenance import write_provenance
 
 matplotlib.use("agg")
 # Not what a matplotlibrc of the user or of the folder says.

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .sequences import rank_probabilities
+from ..sequences import rank_probabilities
 
 
 def occupancy(probabilities: np.ndarray, num_draws: int) -> np.ndarray:

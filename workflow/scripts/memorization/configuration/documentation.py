@@ -3,13 +3,13 @@
 import json
 from typing import Any
 
-from .configuration import CHECKPOINT_SECONDS, DEFAULT_FOLDERS, MAX_SEEDS
+from .experiments import CHECKPOINT_SECONDS, DEFAULT_FOLDERS, MAX_SEEDS
 from .settings import SETTINGS_OF_MODEL, RunSettings, allowed_values
 
 _HEADING = """\
 # The settings
 
-This page is made from `workflow/scripts/memorization/settings.py` by `make docs`, as is `schema.json`,
+This page is made from `memorization/configuration/settings.py` by `make docs`, as is `schema.json`,
 with which an editor completes and checks a configuration file as you type.
 
 | file | what for |

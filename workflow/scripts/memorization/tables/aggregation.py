@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
+from ..sequences import HELD_OUT
 from .fits import FORMS, Fit, fit_forgetting
-from .sequences import HELD_OUT
 from .theory import queue_occupancy
 
 METRICS = ["loss", "accuracy"]

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from .cache import read_checked_pickle, remove_what_was_left, write_checked_pickle
+from ..storage.cache import read_checked_pickle, remove_what_was_left, write_checked_pickle
+from ..storage.unpickling import DamagedPickleError
 from .training import Training
-from .unpickling import DamagedPickleError
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from .learners import Learner, StateDict, build_learner, set_up_torch, swap_entries
-from .sequences import HELD_OUT, generate_held_out_sequences
+from ..models.learners import Learner, StateDict, build_learner, set_up_torch, swap_entries
+from ..sequences import HELD_OUT, generate_held_out_sequences
 
 
 def evaluated_weights(results: dict, learner: Learner) -> Iterator[tuple[str, StateDict, int]]:

@@ -58,7 +58,7 @@ def code_in_git() -> dict[str, Any]:
     """Return the commit of the repository, and whether it holds other code than that, or more."""
 
     def git(*arguments: str) -> str:
-        repository = Path(__file__).resolve().parents[3]
+        repository = Path(__file__).resolve().parents[4]
         return subprocess.run(
             ["git", *arguments], cwd=repository, capture_output=True, text=True, check=True
         ).stdout.strip()

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from .sequences import Stream, random_generator
+from ..sequences import Stream, random_generator
 
 StateDict = dict[str, Any]
 

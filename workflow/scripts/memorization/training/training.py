@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from .learners import Learner, build_learner, set_up_torch
-from .sequences import cumulative_probabilities, rank_probabilities, sample_batch_ranks
+from ..models.learners import Learner, build_learner, set_up_torch
+from ..sequences import cumulative_probabilities, rank_probabilities, sample_batch_ranks
 
 # During training one sequence in so many is tested; the evaluation afterwards tests them all.
 TEST_STRIDE = 10
