@@ -16,15 +16,14 @@ import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 
 from memorization.storage.cache import read_table, write_table  # noqa: E402
-from memorization.tables.aggregation import COLUMNS, aggregate  # noqa: E402
-from memorization.tables.registry import SOURCES  # noqa: E402
+from memorization.tables.aggregation import aggregate  # noqa: E402
+from memorization.tables.registry import TABLES  # noqa: E402
 
 K, HELD_OUT, SEEDS = 100_000, 10_000, 5
 WEIGHTS = ("pre_switch_1", "final", "swap_mlp", "swap_attention")
 ARGS = {
     "model": "one_layer_attention",
     "K": K,
-    "num_parameters": 30_000,
     "len_context": 100,
     "num_predictions": 99,
 }
@@ -48,7 +47,9 @@ def generated_evaluation(seed: int) -> pd.DataFrame:
                     }
                 )
             )
-    return pd.concat(parts, ignore_index=True)
+    table = pd.concat(parts, ignore_index=True)
+    table.attrs["num_parameters"] = 30_000
+    return table
 
 
 # The experiment `forgetting` of config/paper.yaml: six sets, tested each 20 iterations.
@@ -83,7 +84,7 @@ GENERATED = {"evaluation": (generated_evaluation, SEEDS, {}), "epochs": (generat
 
 def main(folder: Path, table: str, runs: int, how: str) -> None:
     """Aggregate ``runs`` runs, of five seeds each condition."""
-    source = SOURCES[table]
+    source = TABLES[table].source
     generate, different, changed = GENERATED[source]
     files = [folder / f"{seed}_{source}.parquet" for seed in range(different)]
     for seed, path in enumerate(files):
@@ -93,7 +94,7 @@ def main(folder: Path, table: str, runs: int, how: str) -> None:
     conditions = [{"num_heads": run // SEEDS} for run in range(runs)]
     start = time.perf_counter()
     if how == "one_by_one":
-        tables = (read_table(path, columns=COLUMNS.get(table)) for path in paths)
+        tables = (read_table(path, columns=TABLES[table].columns) for path in paths)
     else:
         tables = [read_table(path) for path in paths]
     aggregate(table, tables, conditions, [ARGS | changed | {"seed": run % SEEDS} for run in range(runs)])

@@ -9,7 +9,7 @@ rule aggregate:
     benchmark:
         f"{RESULTS}/{{group}}/logs/{{table}}_table.benchmark.tsv"
     wildcard_constraints:
-        table="|".join(SOURCES),
+        table="|".join(TABLES),
     priority: 4
     conda:
         "../envs/tables.yaml"

@@ -13,8 +13,7 @@ from memorization.configuration.experiments import ConfigurationError, read_conf
 from memorization.storage.folder_lock import FolderInUseError, hold_folder
 from memorization.configuration.settings import Stage, settings_until
 from memorization.tables.registry import (
-    OF_EVERY_GROUP,
-    SOURCES,
+    TABLES,
     FigureScriptError,
     needs_of_figure,
     tables_of_figure,
@@ -122,7 +121,7 @@ def caption_of(figure):
 
 def runs_tables(wildcards):
     return [
-        f"{RUN}_{SOURCES[wildcards.table]}.parquet".format(group=run.group, run=run.name)
+        f"{RUN}_{TABLES[wildcards.table].source}.parquet".format(group=run.group, run=run.name)
         for run in runs_of(wildcards.group)
     ]
 
@@ -130,7 +129,7 @@ def runs_tables(wildcards):
 def targets_of(group):
     """The tables of a group, as .parquet and .csv, and its figures, as .pdf and .png."""
     figures = configuration.figures[group]
-    tables = {*OF_EVERY_GROUP}.union(*(TABLES_OF_FIGURE[figure] for figure in figures))
+    tables = {name for name, table in TABLES.items() if table.of_every_group}.union(*(TABLES_OF_FIGURE[figure] for figure in figures))
     names = [f"{table}.{suffix}" for table in sorted(tables) for suffix in ("parquet", "csv")]
     names += [f"{figure}.{suffix}" for figure in figures for suffix in ("pdf", "png")]
     return [f"{RESULTS}/{group}/{name}" for name in names]

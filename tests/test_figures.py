@@ -1,4 +1,4 @@
-"""Every figure is drawn of real tables: of several models, of one condition, and where there is little to draw."""
+"""Every figure is drawn from real tables: of several models, of one condition, and with little to draw."""
 
 import builtins
 import re
@@ -13,12 +13,14 @@ from conftest import REPOSITORY, trained
 
 from memorization.configuration.experiments import NEEDS, ConfigurationError, read_configuration
 from memorization.configuration.settings import SETTINGS_OF_MODEL
-from memorization.figures.drawing import CHANCE, conditions, just_trained, last_set, share_trunk
+from memorization.figures.drawing import CHANCE
+from memorization.figures.labels import look_of_model, look_of_weights
+from memorization.figures.selection import condition_columns, conditions, just_trained, last_set, share_trunk
 from memorization.storage import cache
 from memorization.tables.aggregation import aggregate
 from memorization.tables.registry import (
-    KEYS_AND_METRICS,
-    SOURCES,
+    KEYS,
+    TABLES,
     FigureScriptError,
     needs_of_figure,
     read_table_of_group,
@@ -44,10 +46,8 @@ def swept(found):
 
 
 def group(found):
-    """The tables of an experiment with these conditions, (model, settings) each, and its swept keys."""
-    keys = swept(found)
-    if len({model for model, _ in found}) > 1:
-        keys.insert(0, "model")
+    """The tables of an experiment with these conditions, (model, settings) each."""
+    keys = ["model", *swept(found)]
     runs, in_order, settings = [], [], []
     for model, changed in found:
         for seed in range(2):
@@ -62,8 +62,8 @@ def group(found):
             in_order.append({key: args.get(key) for key in keys})
             settings.append(args)
     return {
-        table: aggregate(table, [run[source] for run in runs], in_order, settings)
-        for table, source in SOURCES.items()
+        name: aggregate(name, [run[table.source] for run in runs], in_order, settings)
+        for name, table in TABLES.items()
     }
 
 
@@ -148,7 +148,17 @@ def test_a_figure_is_drawn_of_what_it_says_that_it_needs(figure, experiment, tab
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "figure", ["by_epoch", "by_rank", "by_appearances", "by_weights", "by_position", "by_size", "swap_by_size"]
+    "figure",
+    [
+        "by_epoch",
+        "by_rank",
+        "by_appearances",
+        "by_weights",
+        "by_position",
+        "by_size",
+        "swap_by_size",
+        "forgetting_by_set",
+    ],
 )
 def test_chance_is_drawn_in_each_panel(figure, tables, monkeypatch):
     experiment = "one condition"
@@ -196,18 +206,32 @@ def test_what_is_wrong_with_the_script_of_a_figure_is_said_in_one_line(text, exp
 @pytest.mark.slow
 def test_conditions_have_colours_of_their_own(tables):
     for experiment in tables.values():
-        colours = [str(colour) for _, colour, _ in conditions(experiment["by_weights"], "weights")]
+        colours = [str(colour) for _, colour, _ in conditions(experiment["by_weights"])]
         assert len(set(colours)) == len(colours)
 
 
-@pytest.mark.slow
-def test_a_condition_keeps_its_colour_where_others_are_not_drawn(tables):
-    table = tables["a sweep of one number"]["by_weights"]
-    (_, other), (label, colour) = [found[:2] for found in conditions(table, "weights")]
-    selected = table[table["M"] == 60]
-    ((label_of_selected, colour_of_selected, rows),) = conditions(selected, "weights", table)
-    assert (label_of_selected, colour_of_selected) == (label, colour) and colour != other
-    assert rows.equals(selected)
+def test_the_conditions_of_a_table_are_told_by_the_settings_that_differ():
+    table = pd.DataFrame(
+        {"model": "gpt", "K": [10, 10, 20], "freeze": "mlp", "weights": "final", "loss_mean": 0.5}
+    )
+    assert condition_columns(table) == ["model", "K", "freeze"]
+    (first, dark, ten), (second, bright, twenty) = conditions(table)
+    assert (first, second) == ("K: 10", "K: 20") and dark != bright
+    assert (len(ten), len(twenty)) == (2, 1)
+    ((label, _, rows),) = conditions(table[table["K"] == 20])
+    assert label == "" and rows.equals(twenty)
+
+
+def test_no_setting_has_the_name_of_a_key_of_a_table():
+    """The columns of a condition are those before the first key."""
+    settings = {name for settings in SETTINGS_OF_MODEL.values() for name in settings.model_fields}
+    assert not settings & KEYS
+
+
+def test_a_model_and_weights_without_a_look_have_a_spare_one():
+    assert look_of_model("linear_attention").label == "linear attention"
+    assert look_of_weights("swap_norms").label == "at the end, norms swapped back"
+    assert look_of_weights("pre_switch_2").label == "pre switch 2"
 
 
 def test_each_condition_is_drawn_from_its_own_weights_and_its_own_last_set():
@@ -225,30 +249,30 @@ def test_each_condition_is_drawn_from_its_own_weights_and_its_own_last_set():
         (2, "pre_switch_1"),
     }
     assert last_set(table).to_numpy().tolist() == [[0, "final", 0], [2, "final", 2]]
-    assert last_set(table[table["num_switches"] == 2].drop(columns="num_switches")).to_numpy().tolist() == [
-        ["final", 2]
-    ]
+    assert last_set(table[table["num_switches"] == 2]).to_numpy().tolist() == [[2, "final", 2]]
 
 
 @pytest.mark.slow
 def test_what_is_before_the_switch_is_drawn_once_only_where_it_is_the_same(tables):
     def rows(experiment):
-        return [rows for _, _, rows in conditions(tables[experiment]["by_epoch"], "epoch")]
+        return [rows for _, _, rows in conditions(tables[experiment]["by_epoch"])]
 
     assert share_trunk(rows("two truth values"))
     assert not share_trunk(rows("a sweep of one number"))
     assert not share_trunk(rows("one condition"))
 
 
-@pytest.mark.parametrize("table", SOURCES)
-def test_the_columns_that_figures_are_promised_are_those_that_are_made(table, tmp_path):
-    made = group([("one_layer_attention", {})])[table]
+@pytest.mark.slow
+@pytest.mark.parametrize("table", TABLES)
+def test_figures_find_the_columns_that_they_are_promised(table, tables, tmp_path):
     path = tmp_path / f"{table}.parquet"
-    cache.write_table(made, path)
-    keys, metrics = KEYS_AND_METRICS[table]
-    assert set(read_table_of_group(path)) >= {*keys, *(f"{metric}_mean" for metric in metrics)}
+    cache.write_table(tables["one condition"][table], path)
+    read = read_table_of_group(path)
+    assert read.columns[0] == "model"
+    assert {*read} >= {*TABLES[table].keys, *(f"{metric}_mean" for metric in TABLES[table].metrics)}
 
 
+@pytest.mark.slow
 def test_the_experiment_of_the_page_that_adds_one_is_as_it_says(tables, monkeypatch, tmp_path):
     entry, *_ = re.findall(r"```yaml\n(experiments:.*?)```", PAGE, re.DOTALL)
     text = (REPOSITORY / "config" / "config.yaml").read_text()

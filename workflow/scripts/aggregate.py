@@ -3,13 +3,14 @@
 from memorization.storage.cache import read_table, write_table
 from memorization.storage.log import start_log
 from memorization.storage.provenance import write_provenance
-from memorization.tables.aggregation import COLUMNS, aggregate
+from memorization.tables.aggregation import aggregate
+from memorization.tables.registry import TABLES
 
 start_log(snakemake.log[0])
 name = snakemake.wildcards.table
 table = aggregate(
     name,
-    (read_table(path, columns=COLUMNS.get(name)) for path in snakemake.input.runs),
+    (read_table(path, columns=TABLES[name].columns) for path in snakemake.input.runs),
     snakemake.params.conditions,
     snakemake.params.settings,
 )

@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from memorization.figures.drawing import WEIGHTS_LABELS, by_model, first_condition, new_figure, save_figure
+from memorization.figures.drawing import new_figure, save_figure
+from memorization.figures.labels import look_of_weights
+from memorization.figures.selection import by_model, first_condition
 from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
@@ -11,15 +13,12 @@ MOMENTS = ("pre_switch_1", "final", "swap_attention")
 PAIRS = [(0, 0), (0, 1), (1, 0), (1, 1)]
 start_log(snakemake.log[0])
 table = read_table_of_group(snakemake.input.attention_maps)
-# Single heads of the first layer, where attention depends on the bits; the first condition of each model.
+# Single heads of the first layer, of models whose attention depends on the bits.
 table = table[(table["layer"] == 0) & (table["head"] >= 0) & (table["query_bit"] >= 0)]
-# A bit that asks itself is never another: only the positions before it have all four pairs.
+# A bit that attends to itself has only two pairs; the positions before it have all four.
 table = table[table["key_position"] < table["predicted_position"] - 1]
-rows = []
-for model, of_model in by_model(table):
-    of_model = first_condition(of_model, "weights")
-    of_model = of_model.assign(over_uniform=of_model["attention_mean"] * of_model["predicted_position"])
-    rows.append((model, of_model))
+table = table.assign(over_uniform=table["attention_mean"] * table["predicted_position"])
+rows = [(model, first_condition(of_model)) for model, of_model in by_model(table)]
 moments = [weights for weights in MOMENTS if weights in set(table["weights"])]
 figure, axes = new_figure(len(rows), len(moments), width=2.9, height=2.1, sharex=False, sharey=False)
 for (model, of_model), row in zip(rows, axes, strict=True):
@@ -29,10 +28,10 @@ for (model, of_model), row in zip(rows, axes, strict=True):
         means = cells.groupby(["query_bit", "key_bit", "head"])["over_uniform"].mean().unstack("head")
         image = ax.imshow(np.log2(means.loc[PAIRS]), cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")
         ax.set_xticks(range(means.shape[1]))
-        ax.set_yticks(range(len(PAIRS)), [f"{query} asks, {key} is asked" for query, key in PAIRS])
+        ax.set_yticks(range(len(PAIRS)), [f"from {query} to {key}" for query, key in PAIRS])
     row[0].set_ylabel(model)
 for weights, ax in zip(moments, axes[0], strict=True):
-    ax.set_title(WEIGHTS_LABELS[weights].replace(", ", ",\n"))
+    ax.set_title(look_of_weights(weights).label.replace(", ", ",\n"))
 for ax in axes[-1]:
     ax.set_xlabel("head")
 for ax in axes[:, 1:].flat:

@@ -1,6 +1,8 @@
 """Attention as heat maps: mean over the heads and single heads, before and after the first switch and swapped."""
 
-from memorization.figures.drawing import WEIGHTS_LABELS, by_model, first_condition, lines, new_figure, save_figure
+from memorization.figures.drawing import new_figure, save_figure
+from memorization.figures.labels import lines, look_of_weights
+from memorization.figures.selection import by_model, first_condition
 from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
@@ -12,7 +14,7 @@ table = read_table_of_group(snakemake.input.attention_maps)
 table = table[table["layer"] == 0]
 rows = []
 for model, of_model in by_model(table):
-    of_model = first_condition(of_model, "weights")
+    of_model = first_condition(of_model)
     rows += [(model, weights, of_model) for weights in MOMENTS if weights in set(of_model["weights"])]
 heads = sorted(table["head"].unique())[: 1 + SINGLE_HEADS]
 figure, axes = new_figure(len(rows), len(heads), width=2, height=1.9, sharex=False, sharey=False)
@@ -22,7 +24,7 @@ for (model, weights, of_model), row in zip(rows, axes, strict=True):
         if cells.empty:
             ax.set_visible(False)
             continue
-        # Over the bits that ask and are asked, all pairs alike.
+        # The mean over the pairs of bits.
         values = cells.pivot_table(
             index="predicted_position", columns="key_position", values="attention_mean", aggfunc="mean"
         )
@@ -30,8 +32,7 @@ for (model, weights, of_model), row in zip(rows, axes, strict=True):
         image = ax.imshow(
             values, extent=extent, cmap="viridis", vmin=0, vmax=1, aspect="auto", interpolation="nearest"
         )
-    name = WEIGHTS_LABELS[weights].replace(", ", ",\n")
-    row[0].set_ylabel(lines(model, name, "predicted bit"))
+    row[0].set_ylabel(lines(model, look_of_weights(weights).label.replace(", ", ",\n"), "predicted bit"))
 for head, ax in zip(heads, axes[0], strict=True):
     ax.set_title("mean over heads" if head < 0 else f"head {head}")
 for ax in axes[-1]:

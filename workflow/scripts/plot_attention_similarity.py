@@ -1,6 +1,7 @@
 """How alike the attention before the switch and at the end is, for each condition."""
 
-from memorization.figures.drawing import by_model, conditions, legend_below, new_figure, save_figure
+from memorization.figures.drawing import REFERENCE, legend_below, new_figure, save_figure
+from memorization.figures.selection import by_model, conditions
 from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
@@ -15,18 +16,18 @@ panels = [
 ]
 figure, axes = new_figure(rows=len(panels), columns=1, width=5.5, height=1.6, sharey=False)
 for (title, of_panel), ax in zip(panels, axes[:, 0], strict=True):
-    found = conditions(of_panel, "layer")
-    for y, (_, colour, rows) in enumerate(found):
+    shown = conditions(of_panel)
+    for y, (_, colour, rows) in enumerate(shown):
         for heads, (marker, _) in HEADS.items():
             points = rows[rows["heads"] == heads]
             mean = points["similarity_mean"]
             interval = [mean - points["similarity_low"], points["similarity_high"] - mean]
-            style = {"color": colour, "marker": marker, "markersize": 4.5, "capsize": 2, "linestyle": ""}
-            ax.errorbar(mean, [y] * len(points), xerr=interval, elinewidth=1, **style)
-    ax.axvline(0, color="0.55", linewidth=0.8, linestyle=(0, (1, 2)), zorder=0)
+            style = {"color": colour, "marker": marker, "linestyle": "", "elinewidth": 1}
+            ax.errorbar(mean, [y] * len(points), xerr=interval, **style)
+    ax.axvline(0, **REFERENCE)
     ax.set_title(title)
-    ax.set_yticks(range(len(found)), [label for label, _, _ in found])
-    ax.set_ylim(len(found) - 0.5, -0.5)
+    ax.set_yticks(range(len(shown)), [label for label, _, _ in shown])
+    ax.set_ylim(len(shown) - 0.5, -0.5)
 for marker, label in HEADS.values():
     axes[0, 0].plot([], [], color="0.3", linestyle="", marker=marker, label=label)
 axes[-1, 0].set_xlabel("similarity of the attention across the switch")

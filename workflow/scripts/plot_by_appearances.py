@@ -1,10 +1,8 @@
-"""Accuracy and loss against the number of appearances in training, one panel a condition."""
+"""Accuracy and loss against the number of appearances in training, one panel for each condition."""
 
 import math
 
 from memorization.figures.drawing import (
-    band_centre,
-    before_and_after,
     condition_panels,
     draw_sets_before_and_after,
     label_below,
@@ -12,17 +10,18 @@ from memorization.figures.drawing import (
     limit_to_means,
     save_figure,
 )
+from memorization.figures.selection import band_centre, before_and_after
 from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
-# Where zero appearances are drawn on the logarithmic axis.
+# The place of zero appearances on the logarithmic axis.
 ZERO = 0.4
 start_log(snakemake.log[0])
 table = before_and_after(read_table_of_group(snakemake.input.by_appearances))
 table = table.assign(appearances=band_centre(table, "appearances", offset=0).clip(lower=ZERO))
 most = table["appearances"].max()
 powers = range(int(math.log10(most)) + 1)
-figure, axes, panels = condition_panels(table, "weights", width=2.4, height=2.2)
+figure, axes, panels = condition_panels(table, width=2.4, height=2.2)
 for ax, metric, rows in panels:
     draw_sets_before_and_after(ax, metric, rows, lambda line: line["appearances"])
     limit_to_means(ax, table[f"{metric}_mean"])

@@ -1,14 +1,8 @@
 """Accuracy against the length of the revealed prefix, when a set has just been trained on."""
 
-from memorization.figures.drawing import (
-    AXIS_LABELS,
-    conditions,
-    draw_chance,
-    draw_mean,
-    just_trained,
-    new_figure,
-    save_figure,
-)
+from memorization.figures.drawing import draw_chance, draw_mean, new_figure, save_figure
+from memorization.figures.labels import AXIS_LABELS
+from memorization.figures.selection import conditions, just_trained
 from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
@@ -19,7 +13,8 @@ figure, axes = new_figure(rows=1, columns=2, width=2.9, height=2.8)
 for ax, sequence_set, title in zip(axes[0], (0, -1), ("trained on", "held out"), strict=True):
     draw_chance(ax, "accuracy")
     ax.set_title(title)
-    for label, colour, rows in conditions(table[table["sequence_set"] == sequence_set], "weights", table):
+    for label, colour, rows in conditions(table):
+        rows = rows[rows["sequence_set"] == sequence_set]
         draw_mean(ax, rows, "position", "accuracy", color=colour, label=label or None)
     ax.set_xlabel("revealed bits n")
 axes[0, 0].set_ylabel(AXIS_LABELS["accuracy"])

@@ -1,8 +1,6 @@
-"""Accuracy and loss against rank, before and after the first switch, one panel a condition."""
+"""Accuracy and loss against rank, before and after the first switch, one panel for each condition."""
 
 from memorization.figures.drawing import (
-    band_centre,
-    before_and_after,
     condition_panels,
     draw_sets_before_and_after,
     label_below,
@@ -10,12 +8,13 @@ from memorization.figures.drawing import (
     limit_to_means,
     save_figure,
 )
+from memorization.figures.selection import band_centre, before_and_after
 from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
 start_log(snakemake.log[0])
 table = before_and_after(read_table_of_group(snakemake.input.by_rank))
-figure, axes, panels = condition_panels(table, "weights", width=2.4, height=2.2)
+figure, axes, panels = condition_panels(table, width=2.4, height=2.2)
 for ax, metric, rows in panels:
     draw_sets_before_and_after(ax, metric, rows, lambda line: band_centre(line, "rank", offset=1))
     limit_to_means(ax, table[f"{metric}_mean"])

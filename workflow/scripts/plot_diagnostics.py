@@ -1,6 +1,7 @@
-"""Sharpness of A, correlation of the heads and what the memory holds, against iterations."""
+"""Sharpness of A, correlation of the heads and the size of the memory, against iterations."""
 
-from memorization.figures.drawing import conditions, draw_mean, draw_switches, new_figure, save_figure
+from memorization.figures.drawing import draw_mean, draw_switches, new_figure, save_figure
+from memorization.figures.selection import conditions
 from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
@@ -12,13 +13,13 @@ PANELS = {
 }
 start_log(snakemake.log[0])
 table = read_table_of_group(snakemake.input.diagnostics)
-# Models that have none of these, beside the DAM, are left out.
+# Only the DAM logs these numbers.
 table = table.dropna(subset=[f"{metric}_mean" for metric in PANELS], how="all")
 figure, axes = new_figure(rows=len(PANELS), columns=1, width=5.8, height=1.7, sharey=False)
 for (metric, label), ax in zip(PANELS.items(), axes[:, 0], strict=True):
     draw_switches(ax, table)
-    # The first condition on top, where the curves before the switch are the same.
-    for i, (name, colour, rows) in enumerate(conditions(table, "epoch")):
+    # The curves are the same before the switch: the first condition is drawn on top.
+    for i, (name, colour, rows) in enumerate(conditions(table)):
         draw_mean(ax, rows, "iter", metric, color=colour, label=name or None, zorder=3 - i / 100)
     ax.set_ylabel(label)
 axes[-1, 0].set_xlabel("iterations")

@@ -1,81 +1,82 @@
 """Recall of earlier sets against the iterations since each was left, with fitted laws and their AIC."""
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from memorization.figures.drawing import (
-    FORM_LABELS,
-    by_model,
-    conditions,
-    draw_points,
-    legend_below,
-    lines,
-    log_spaced,
-    new_figure,
-    ranks_label,
-    save_figure,
-)
+from memorization.figures.drawing import draw_chance, draw_points, legend_below, new_figure, save_figure
+from memorization.figures.labels import lines, ranks_label
+from memorization.figures.selection import by_model, conditions, log_spaced, rank_bands
 from memorization.storage.log import start_log
-from memorization.tables.registry import read_table_of_group
+from memorization.tables.registry import FORMS_OF_FORGETTING, read_table_of_group
 
 NEEDS = ("a switch", "tests of earlier sets")
-# So many of the measured points are drawn.
+# The number of measured points in a panel.
 POINTS = 14
-MARKERS = dict(zip(FORM_LABELS, "os^", strict=True))
-DASHES = dict(zip(FORM_LABELS, [(0, (1, 1)), (0, (4, 2)), "-"], strict=True))
-start_log(snakemake.log[0])
-curves = read_table_of_group(snakemake.input.forgetting_curves)
-fits = read_table_of_group(snakemake.input.forgetting_fits)
+LABELS = [form.replace("_", " ") for form in FORMS_OF_FORGETTING]
+MARKERS = dict(zip(FORMS_OF_FORGETTING, "os^", strict=True))
+DASHES = dict(zip(FORMS_OF_FORGETTING, [(0, (1, 1)), (0, (4, 2)), "-"], strict=True))
 
 
 def shown_bands(rows: pd.DataFrame) -> list[tuple[int, int]]:
     """Return all ranks, the most frequent tested sequence and the rarest band of a model."""
-    bands = sorted(set(zip(rows["rank_low"], rows["rank_high"], strict=True)))
+    bands = rank_bands(rows)
     all_ranks = max(bands, key=lambda band: band[1] - band[0])
     single = [band for band in bands if band != all_ranks]
     return [all_ranks, *([single[0], single[-1]] if len(single) > 1 else [])]
 
 
-models = by_model(curves)
-figure, axes = new_figure(2 * len(models), 3, width=2.7, height=2.1, sharex=False, sharey=False)
-for i, (model, of_model) in enumerate(models):
-    name = of_model["model"].iloc[0] if model else None
-    fits_of_model = fits[fits["model"] == name] if model else fits
-    for j, (low, high) in enumerate(shown_bands(of_model)):
-        ax, below = axes[2 * i, j], axes[2 * i + 1, j]
-        in_band = of_model[(of_model["rank_low"] == low) & (of_model["rank_high"] == high)]
-        for label, colour, rows in conditions(in_band, "rank_low", of_model):
-            rows = rows[rows["iters_since_switch"] > 0]
-            points = log_spaced(rows, POINTS)
-            style = {"color": colour, "linestyle": "", "marker": "o", "markersize": 3}
-            draw_points(ax, points["iters_since_switch"], points, "recall", label=label or "measured", **style)
-            for form in FORM_LABELS:
-                ax.plot(
-                    rows["iters_since_switch"],
-                    rows[f"{form}_mean"],
-                    color=colour,
-                    linewidth=1,
-                    linestyle=DASHES[form],
-                )
-        ax.axhline(0, color="0.55", linewidth=0.8, linestyle=(0, (1, 2)), zorder=0)
-        ax.set_xscale("log")
-        ax.set_ylim(-0.25, 1.05)
-        ax.set_xlabel("iterations since the set was left")
-        ax.set_title("all ranks" if j == 0 else ranks_label(low, high))
-        fits_in_band = fits_of_model[(fits_of_model["rank_low"] == low) & (fits_of_model["rank_high"] == high)]
-        # An interval that is far wider is cut.
-        most = max(fits_in_band["delta_aic_mean"].max(), 10) if len(fits_in_band) else 10
-        for k, (_, colour, rows) in enumerate(conditions(fits_in_band, "rank_low", fits_of_model)):
-            for x, form in enumerate(FORM_LABELS):
-                of_form = rows[rows["form"] == form]
-                style = {"color": colour, "linestyle": "", "marker": MARKERS[form], "markersize": 4, "capsize": 2}
-                draw_points(below, [x + 0.15 * k] * len(of_form), of_form, "delta_aic", **style)
-        below.set_xticks(range(len(FORM_LABELS)), [label.replace(" ", "\n") for label in FORM_LABELS.values()])
-        below.set_ylim(-0.05 * most, 1.3 * most)
-        below.set_xlim(-0.5, len(FORM_LABELS) - 0.2)
+def in_band(rows: pd.DataFrame, low: int, high: int) -> pd.DataFrame:
+    """Return the rows of one band of rank."""
+    return rows[(rows["rank_low"] == low) & (rows["rank_high"] == high)]
+
+
+def draw_curves(ax: Axes, of_model: pd.DataFrame, low: int, high: int) -> None:
+    """Draw the measured recall of each condition in a band of rank, and the laws fitted to it."""
+    for label, colour, rows in conditions(of_model):
+        rows = in_band(rows, low, high)
+        rows = rows[rows["iters_since_switch"] > 0]
+        points = log_spaced(rows, POINTS)
+        x = points["iters_since_switch"]
+        draw_points(ax, x, points, "recall", color=colour, label=label or "measured")
+        for form, dashes in DASHES.items():
+            ax.plot(rows["iters_since_switch"], rows[f"{form}_mean"], color=colour, linewidth=1, linestyle=dashes)
+    draw_chance(ax, "recall")
+    ax.set_xscale("log")
+    ax.set_ylim(-0.25, 1.05)
+    ax.set_xlabel("iterations since the set was left")
+
+
+def draw_aic(ax: Axes, of_model: pd.DataFrame, low: int, high: int) -> None:
+    """Draw how much higher the AIC of each law is than the lowest, for each condition in a band of rank."""
+    for k, (_, colour, rows) in enumerate(conditions(of_model)):
+        rows = in_band(rows, low, high)
+        for x, form in enumerate(FORMS_OF_FORGETTING):
+            of_form = rows[rows["form"] == form]
+            style = {"color": colour, "marker": MARKERS[form]}
+            draw_points(ax, [x + 0.15 * k] * len(of_form), of_form, "delta_aic", **style)
+    # An interval that is far wider than the means is cut off.
+    most = in_band(of_model, low, high)["delta_aic_mean"].max()
+    most = max(most, 10) if pd.notna(most) else 10
+    ax.set_xticks(range(len(LABELS)), [label.replace(" ", "\n") for label in LABELS])
+    ax.set_ylim(-0.05 * most, 1.3 * most)
+    ax.set_xlim(-0.5, len(LABELS) - 0.2)
+
+
+start_log(snakemake.log[0])
+curves = by_model(read_table_of_group(snakemake.input.forgetting_curves))
+fits = read_table_of_group(snakemake.input.forgetting_fits)
+figure, axes = new_figure(2 * len(curves), 3, width=2.7, height=2.1, sharex=False, sharey=False)
+for i, (model, curves_of_model) in enumerate(curves):
+    # A curve of few points has no fit.
+    fits_of_model = fits[fits["model"].isin(curves_of_model["model"])]
+    for j, (low, high) in enumerate(shown_bands(curves_of_model)):
+        draw_curves(axes[2 * i, j], curves_of_model, low, high)
+        axes[2 * i, j].set_title("all ranks" if j == 0 else ranks_label(low, high))
+        draw_aic(axes[2 * i + 1, j], fits_of_model, low, high)
     axes[2 * i, 0].set_ylabel(lines(model, "recall"))
     axes[2 * i + 1, 0].set_ylabel(lines(model, "AIC above the best"))
-for form, label in FORM_LABELS.items():
-    axes[0, 0].add_line(Line2D([], [], color="0.3", linewidth=1, linestyle=DASHES[form], label=f"fit: {label}"))
+for label, dashes in zip(LABELS, DASHES.values(), strict=True):
+    axes[0, 0].add_line(Line2D([], [], color="0.3", linewidth=1, linestyle=dashes, label=f"fit: {label}"))
 legend_below(figure, axes)
 save_figure(figure, snakemake)

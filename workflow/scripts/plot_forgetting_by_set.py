@@ -1,32 +1,26 @@
 """Accuracy on each earlier set against the iterations since it was left, by bands of rank."""
 
 from memorization.figures.drawing import (
-    AXIS_LABELS,
-    by_model,
     draw_chance,
     draw_points,
-    first_condition,
     legend_below,
-    lines,
     log_axis,
-    log_spaced,
     new_figure,
-    ordered_colours,
-    ranks_label,
     save_figure,
-    three_bands,
 )
+from memorization.figures.labels import AXIS_LABELS, lines, ordered_colours, ranks_label
+from memorization.figures.selection import by_model, first_condition, log_spaced, three_bands
 from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
 NEEDS = ("a switch", "tests of earlier sets")
-# So many of the measured points of each set.
+# The number of measured points of each set in a panel.
 POINTS = 10
 start_log(snakemake.log[0])
 models = by_model(read_table_of_group(snakemake.input.forgetting))
 figure, axes = new_figure(rows=len(models), columns=3, width=2.7, height=2.2, sharex="row")
 for (model, of_model), row in zip(models, axes, strict=True):
-    of_model = first_condition(of_model, "sequence_set")
+    of_model = first_condition(of_model)
     sets = sorted(of_model["sequence_set"].unique())
     bands = three_bands(of_model)
     for ax, (low, high) in zip(row, bands, strict=False):
@@ -36,15 +30,10 @@ for (model, of_model), row in zip(models, axes, strict=True):
             shown = (of_model["sequence_set"] == sequence_set) & (of_model["rank_low"] == low)
             # The moment of the switch has no place on a logarithmic axis.
             rows = log_spaced(of_model[shown & (of_model["iters_since_switch"] > 0)], POINTS)
-            style = {
-                "color": colour,
-                "marker": "o",
-                "markersize": 2.5,
-                "linewidth": 1,
-                "label": f"set {sequence_set}",
-            }
-            # Side by side, that their intervals can be told apart.
-            draw_points(ax, rows["iters_since_switch"] * 1.05**sequence_set, rows, "accuracy", **style)
+            # Points side by side keep their intervals apart.
+            x = rows["iters_since_switch"] * 1.05**sequence_set
+            style = {"color": colour, "linestyle": "-", "linewidth": 1, "label": f"set {sequence_set}"}
+            draw_points(ax, x, rows, "accuracy", **style)
         log_axis(ax.xaxis)
         ax.set_ylim(0.2, 1.05)
         ax.set_xlabel("iterations since the set was left")

@@ -1,7 +1,7 @@
-"""Tidy tables of a group: means over the sequences of each run, then mean and interval over seeds."""
+"""The tables of an experiment: what each run contributes, then mean and interval over seeds."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -9,49 +9,49 @@ from scipy.special import stdtrit
 
 from ..sequences import HELD_OUT
 from .fits import FORMS, Fit, fit_forgetting
+from .registry import METRICS, RANK_BAND, TABLES
 from .theory import queue_occupancy
 
-METRICS = ["loss", "accuracy"]
 NUM_SEQUENCES = "num_sequences"
 CONFIDENCE = 0.95
 THRESHOLDS = (0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 
-# Each takes a table of a run and the run's resolved settings, and returns the run's rows of the group's
-# table: keys in the index, numbers to average over seeds in the columns.
+# The functions below have the names of `registry.TABLES`. Each takes the source table of a run and the run's
+# resolved settings, and returns the run's rows of the table: its keys, and the numbers to average over seeds.
 
 
 def by_epoch(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
-    """Mean over the tested sequences of each set, at each epoch."""
-    return _mean_over_sequences(epochs, ["epoch", "iter", "current_set", "sequence_set"])
+    """Return the mean over the tested sequences of each set, at each epoch."""
+    return _mean_over_sequences(epochs, TABLES["by_epoch"].keys)
 
 
 def by_weights(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
-    """Mean over the sequences of each set, under each kind of weights, beside the number of parameters."""
-    table = evaluation.assign(num_parameters=args["num_parameters"])
-    return _mean_over_sequences(table, ["weights", "sequence_set", "num_parameters"])
+    """Return the mean over the sequences of each set, under each kind of weights, and the number of parameters."""
+    means = _mean_over_sequences(evaluation, ("weights", "sequence_set"))
+    return means.assign(num_parameters=evaluation.attrs["num_parameters"])
 
 
 def by_rank(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
-    """Mean over bands of rank: 0, 1 – 2, 3 – 6, … (powers of two, less 1) up to K − 1; none held out."""
-    trained = evaluation[evaluation["sequence_set"] >= 0]
-    return _mean_over_sequences(_with_rank_bands(trained, args), ["weights", "sequence_set", *_RANK_BAND])
+    """Return the mean over bands of rank: 0, 1 – 2, 3 – 6, … (powers of two, less 1) up to K − 1."""
+    trained = evaluation[evaluation["sequence_set"] != HELD_OUT]
+    return _mean_over_sequences(_with_rank_bands(trained, args), TABLES["by_rank"].keys)
 
 
 def by_appearances(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
-    """Mean over bands of the number of appearances: 0, 1, 2 – 3, 4 – 7, … (powers of two)."""
-    band = _bands(evaluation["num_appearances"].to_numpy())
-    table = evaluation.assign(appearances_low=band[0], appearances_high=band[1])
-    return _mean_over_sequences(table, ["weights", "sequence_set", "appearances_low", "appearances_high"])
+    """Return the mean over bands of the number of appearances: 0, 1, 2 – 3, 4 – 7, … (powers of two)."""
+    low, high = _bands(evaluation["num_appearances"].to_numpy())
+    table = evaluation.assign(appearances_low=low, appearances_high=high)
+    return _mean_over_sequences(table, TABLES["by_appearances"].keys)
 
 
 def by_position(positions: pd.DataFrame, args: dict) -> pd.DataFrame:
-    """Mean over the sequences of each set for each predicted bit, under each kind of weights."""
-    return positions.set_index(["weights", "sequence_set", "position"])
+    """Return the mean over the sequences of each set for each predicted bit, under each kind of weights."""
+    return positions
 
 
 def diagnostics(table: pd.DataFrame, args: dict) -> pd.DataFrame:
-    """Return what is logged of the model itself at each epoch, and the loss of its batches."""
-    return table.set_index(["epoch", "iter", "current_set"]).drop(columns="lr")
+    """Return the numbers that the model logs of itself at each epoch, and the loss of its batches."""
+    return table.drop(columns="lr")
 
 
 def attention_maps(attention: pd.DataFrame, args: dict) -> pd.DataFrame:
@@ -60,36 +60,32 @@ def attention_maps(attention: pd.DataFrame, args: dict) -> pd.DataFrame:
     The heads of two seeds have nothing in common but their number.
     """
     attention = attention[attention["layer"] == 0]
-    keys = ["weights", "layer", "head", "predicted_position", "key_position", "query_bit", "key_bit"]
-    over_heads = attention.groupby([key for key in keys if key != "head"], sort=False)["attention"].mean()
-    found = [over_heads.reset_index().assign(head=-1)]
-    if args["seed"] == 0:
-        found.append(attention)
-    return pd.concat(found).set_index(keys)
+    keys = [key for key in TABLES["attention_maps"].keys if key != "head"]
+    over_heads = attention.groupby(keys, sort=False)["attention"].mean().reset_index().assign(head=-1)
+    return pd.concat([over_heads, attention] if args["seed"] == 0 else [over_heads])
 
 
 def occupancy(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
-    """Each sequence of each set, beside the probability that the queue of the DAM holds it.
+    """Return each sequence of each set, beside the probability that the queue of the DAM holds it.
 
     For the states just before a switch and at the end; NaN for a model without a queue.
     """
-    found = []
+    parts = []
     for weights, iteration in _iteration_of_weights(args).items():
         for sequence_set in range(args["num_switches"] + 1):
             rows = evaluation[(evaluation["weights"] == weights) & (evaluation["sequence_set"] == sequence_set)]
             held = queue_occupancy(args, iteration, sequence_set)[rows["sequence_rank"]]
-            found.append(rows.assign(occupancy=held))
-    return _mean_over_sequences(pd.concat(found), ["weights", "sequence_set", "sequence_rank", "occupancy"])
+            parts.append(rows.assign(occupancy=held))
+    return _mean_over_sequences(pd.concat(parts), TABLES["occupancy"].keys)
 
 
 def forgetting(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
-    """Each set after it was left, by iterations since then and by bands of rank.
+    """Return each set after it was left, by iterations since then and by bands of rank.
 
     The mean occupancy of the tested sequences stands beside (NaN for a model without a queue).
     """
     since = _with_rank_bands(_since_left(epochs, args), args)
-    keys = ["iter", "sequence_set", "iters_since_switch", *_RANK_BAND]
-    means = _mean_over_sequences(since, keys).reset_index()
+    means = _mean_over_sequences(since, ("iter", *TABLES["forgetting"].keys))
     # The same sequences are tested at each moment: the mean of theirs, band by band.
     tested = _with_rank_bands(since[["sequence_rank"]].drop_duplicates().sort_values("sequence_rank"), args)
     rank_low, first, count = np.unique(tested["rank_low"], return_index=True, return_counts=True)
@@ -102,45 +98,42 @@ def forgetting(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
     moments = moments.loc[moments.index.repeat(len(rank_low))].assign(
         rank_low=np.tile(rank_low, len(held)), occupancy=np.ravel(held)
     )
-    means = means.merge(moments, how="left", on=["iter", "sequence_set", "rank_low"])
-    return means.drop(columns="iter").set_index(keys[1:])
+    return means.merge(moments, how="left", on=["iter", "sequence_set", "rank_low"]).drop(columns="iter")
 
 
 def iterations_to_accuracy(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
     """Return how many iterations on a set it took until the mean over its tested sequences was at a threshold.
 
-    For each of `THRESHOLDS` the first epoch whose accuracy is not below it; ``reached`` is 1, and ``iterations``
-    NaN and ``reached`` 0 where there is none.
+    For each of `THRESHOLDS` the first epoch whose accuracy is not below it; ``reached`` is 1. If there is none,
+    ``iterations`` is NaN and ``reached`` 0.
     """
     current = epochs[epochs["sequence_set"] == epochs["current_set"]]
     accuracy = current.astype({"sequence_set": "int64", "accuracy": float})
     accuracy = accuracy.groupby(["sequence_set", "iter"])["accuracy"].mean().reset_index()
     accuracy["iterations"] = accuracy["iter"] - accuracy["sequence_set"] * args["num_iters_per_set"]
     sets = pd.Index(accuracy["sequence_set"].unique(), name="sequence_set")
-    found = {}
+    of_threshold = {}
     for threshold in THRESHOLDS:
         # Accuracies are rounded to single precision.
         at_threshold = accuracy[accuracy["accuracy"] > threshold - 1e-6]
         first = at_threshold.groupby("sequence_set")["iterations"].min().reindex(sets)
-        found[threshold] = pd.DataFrame({"iterations": first, "reached": first.notna().astype(float)})
-    return pd.concat(found, names=["threshold"]).swaplevel()
+        of_threshold[threshold] = pd.DataFrame({"iterations": first, "reached": first.notna().astype(float)})
+    return pd.concat(of_threshold, names=["threshold"]).reset_index()
 
 
 def forgetting_curves(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
     """Return the recall of the earlier sets against the iterations since each was left, with the fits to it.
 
     Recall is 2 · accuracy − 1, its mean over the tested sequences of all sets that were left; for all ranks
-    (``rank_low`` 0, ``rank_high`` K − 1) and for bands of them. Beside it stands each fitted form.
+    (``rank_low`` 0, ``rank_high`` K − 1) and for bands of them. Beside it stands each fitted form. A run without
+    a switch contributes no rows.
     """
-    columns = [*_RANK_BAND, "iters_since_switch", "recall", *FORMS]
-    keys = columns[:3]
-    curves = [pd.DataFrame(columns=columns, dtype=float).astype(dict.fromkeys(keys, int))]
+    keys, metrics = TABLES["forgetting_curves"].keys, TABLES["forgetting_curves"].metrics
+    curves = [pd.DataFrame(columns=[*keys, *metrics], dtype=float).astype(dict.fromkeys(keys, int))]
     for band, t, recall, fits in _fits_by_band(epochs, args):
-        values = {name: fit.fitted for name, fit in fits.items()}
-        missing = dict.fromkeys(FORMS.keys() - values.keys(), math.nan)
-        curves.append(pd.DataFrame({**band, "iters_since_switch": t, "recall": recall, **values, **missing}))
-    # What a run without a switch has of them is nothing.
-    return pd.concat(curves[1:] or curves)[columns].set_index(keys)
+        fitted = {form: fits[form].fitted if form in fits else math.nan for form in FORMS}
+        curves.append(pd.DataFrame({**band, "iters_since_switch": t, "recall": recall, **fitted}))
+    return pd.concat(curves[1:] or curves)
 
 
 def forgetting_fits(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
@@ -152,12 +145,93 @@ def forgetting_fits(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
     for band, _, _, fits in _fits_by_band(epochs, args):
         best = min((fit.aic for fit in fits.values()), default=math.nan)
         rows += [
-            {**band, "form": name, "beta": math.nan, **fit.parameters, "aic": fit.aic, "delta_aic": fit.aic - best}
-            for name, fit in fits.items()
+            {**band, "form": form, "beta": math.nan, **fit.parameters, "aic": fit.aic, "delta_aic": fit.aic - best}
+            for form, fit in fits.items()
         ]
-    columns = [*_RANK_BAND, "form", "amplitude", "tau", "beta", "aic", "delta_aic"]
-    types = {column: str if column == "form" else int if column in _RANK_BAND else float for column in columns}
-    return pd.DataFrame(rows, columns=columns).astype(types).set_index([*_RANK_BAND, "form"])
+    keys, metrics = TABLES["forgetting_fits"].keys, TABLES["forgetting_fits"].metrics
+    types = dict.fromkeys(RANK_BAND, int) | {"form": str} | dict.fromkeys(metrics, float)
+    return pd.DataFrame(rows, columns=[*keys, *metrics]).astype(types)
+
+
+def capacity(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
+    """Return the bits memorised of each set: Σ over sequences and predictions of (log 2 − loss) / log 2.
+
+    A gain on held-out sequences is no memory and is subtracted. A mean loss above log 2 counts as zero: an
+    encoder can always fall back to one bit per bit.
+    """
+    loss = evaluation.groupby(["weights", "sequence_set"], sort=False)["loss"].mean().astype(float)
+    gained = (1 - loss / math.log(2)).clip(lower=0).unstack("sequence_set")
+    memorised = gained.drop(columns=HELD_OUT).sub(gained[HELD_OUT], axis=0)
+    table = (memorised.stack() * args["K"] * args["num_predictions"]).rename("bits").reset_index()
+    num_parameters = evaluation.attrs["num_parameters"]
+    return table.assign(
+        bits_per_parameter=table["bits"] / num_parameters,
+        num_parameters=num_parameters,
+        sequence_length=args["len_context"],
+        # 0 for the DAM, which embeds nothing.
+        embedding_dimension=args.get("num_heads", 0) * args.get("num_hidden_features", 0),
+    )
+
+
+def attention_similarity(attention: pd.DataFrame, args: dict) -> pd.DataFrame:
+    """Return how alike the attention before the first switch and at the end is, for each layer.
+
+    The similarity is the cosine of the deviations of two maps from uniform attention (attention − 1 / n over
+    the n positions before bit n). ``heads`` is ``same``, the mean over heads of each with itself, or ``other``,
+    the mean over pairs of different heads, which have nothing in common but the positions.
+    """
+    cells = ["predicted_position", "key_position", "query_bit", "key_bit"]
+    maps = attention[attention["weights"].isin(["pre_switch_1", "final"])]
+    maps = maps.assign(deviation=maps["attention"].astype(float) - 1 / maps["predicted_position"])
+    rows = []
+    for layer, of_layer in maps.groupby("layer"):
+        # Only the cells that both have: a pair of bits can be nowhere among the sequences.
+        values = of_layer.pivot(index=["weights", "head"], columns=cells, values="deviation").dropna(axis=1)
+        norms = np.linalg.norm(values, axis=1)
+        # Uniform attention deviates from 1 / n by rounding alone, less than 1e-7 in a cell: it resembles nothing.
+        unit = values.div(np.where(norms > 1e-7 * values.shape[1] ** 0.5, norms, np.nan), axis=0)
+        if values.index.get_level_values("weights").nunique() == 2:
+            cosine = unit.loc["pre_switch_1"].to_numpy() @ unit.loc["final"].to_numpy().T
+            same = np.eye(len(cosine), dtype=bool)
+            # Heads that resemble nothing are left out of the means.
+            rows.append({"layer": layer, "heads": "same", "similarity": pd.Series(cosine[same]).mean()})
+            if len(cosine) > 1:
+                rows.append({"layer": layer, "heads": "other", "similarity": pd.Series(cosine[~same]).mean()})
+    return pd.DataFrame(rows, columns=["layer", "heads", "similarity"])
+
+
+def aggregate(
+    table: str, runs: Iterable[pd.DataFrame], conditions: list[dict], settings: list[dict]
+) -> pd.DataFrame:
+    """Return one table of an experiment.
+
+    Args:
+        table: a name in `registry.TABLES`, which is that of a function above.
+        runs: the source table of each run; one at a time is held in memory.
+        conditions: the settings in which the runs differ; runs of one condition differ in their seed alone.
+        settings: the resolved settings of each run.
+
+    The columns are the condition, the keys of the table, ``num_seeds``, ``num_sequences`` (over all seeds) and
+    for each metric the mean over seeds with the bounds of its 95 % confidence interval: Student's t interval
+    over the means of the seeds. One seed has no interval (NaN).
+
+    Raises ValueError if the function returns other columns than the registry says.
+    """
+    keys = list(TABLES[table].keys)
+    distinct: list[dict] = []
+    reduced = []
+    # A run's table is gone before the next one is read.
+    rows_of_runs = map(globals()[table], runs, settings)
+    for rows, condition in zip(rows_of_runs, conditions, strict=True):
+        if missing := {*keys, *TABLES[table].metrics} - {*rows.columns}:
+            raise ValueError(f"the function {table} of tables/aggregation.py lacks {', '.join(sorted(missing))}")
+        if condition not in distinct:
+            distinct.append(condition)
+        reduced.append(rows.assign(condition=distinct.index(condition)))
+    tidy = _in_order_of_appearance(pd.concat(reduced, ignore_index=True), keys)
+    result = _over_seeds(tidy, ["condition", *keys])
+    swept = pd.DataFrame(distinct, index=range(len(distinct))).loc[result.pop("condition")]
+    return pd.concat([swept.reset_index(drop=True), result], axis=1)
 
 
 def _fits_by_band(
@@ -166,120 +240,14 @@ def _fits_by_band(
     """Yield the bounds of each band of rank, all ranks first, with its curve of recall and the fits to it."""
     earlier = _with_rank_bands(_since_left(epochs, args), args)
     # One pass over the tests: their number and the sum of their accuracy in each band at each time.
-    keys = ["sequence_set", "iters_since_switch", *_RANK_BAND]
-    found = _sums_over_sequences(earlier, keys, ["accuracy"]).reset_index()
-    all_ranks = found.assign(rank_low=0, rank_high=args["K"] - 1)
-    for table in (all_ranks, found):
-        for (low, high), rows in table.groupby(_RANK_BAND):
+    keys = ("sequence_set", "iters_since_switch", *RANK_BAND)
+    sums_by_band = _sums_over_sequences(earlier, keys, ("accuracy",))
+    all_ranks = sums_by_band.assign(rank_low=0, rank_high=args["K"] - 1)
+    for table in (all_ranks, sums_by_band):
+        for (low, high), rows in table.groupby(list(RANK_BAND)):
             sums = rows.groupby("iters_since_switch")[["accuracy", NUM_SEQUENCES]].sum()
             t, recall = sums.index.to_numpy(), (2 * sums["accuracy"] / sums[NUM_SEQUENCES] - 1).to_numpy()
             yield {"rank_low": low, "rank_high": high}, t, recall, fit_forgetting(t.astype(float), recall)
-
-
-def capacity(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
-    """Return the bits memorised of each set: Σ over sequences and predictions of (log 2 − loss) / log 2.
-
-    What is gained on held-out sequences, where anything is, is no memory and is subtracted. A loss above log 2
-    is no gain, and no debt: who stores with the model falls back to a coin.
-    """
-    loss = evaluation.groupby(["weights", "sequence_set"], sort=False)["loss"].mean().astype(float)
-    gained = (1 - loss / math.log(2)).clip(lower=0).unstack("sequence_set")
-    memorised = gained.drop(columns=HELD_OUT).sub(gained[HELD_OUT], axis=0)
-    bits = memorised.stack().rename("bits").to_frame() * args["K"] * args["num_predictions"]
-    bits["bits_per_parameter"] = bits["bits"] / args["num_parameters"]
-    keys = {"num_parameters": args["num_parameters"], "sequence_length": args["len_context"]}
-    # 0 for the DAM, which embeds nothing.
-    keys["embedding_dimension"] = args.get("num_heads", 0) * args.get("num_hidden_features", 0)
-    return bits.assign(**keys).set_index(list(keys), append=True)
-
-
-def attention_similarity(attention: pd.DataFrame, args: dict) -> pd.DataFrame:
-    """Return how alike the attention before the first switch and at the end is, for each layer.
-
-    The cosine of what two maps differ from uniform attention by (attention − 1 / n over the n positions
-    before bit n). ``heads`` is ``same``, the mean over heads of each with itself, or ``other``, the mean over
-    pairs of different heads, which is what nothing in common but position gives.
-    """
-    cells = ["predicted_position", "key_position", "query_bit", "key_bit"]
-    maps = attention[attention["weights"].isin(["pre_switch_1", "final"])]
-    maps = maps.assign(deviation=maps["attention"].astype(float) - 1 / maps["predicted_position"])
-    rows = []
-    for layer, of_layer in maps.groupby("layer"):
-        # Of the cells that both have: a pair of bits can be nowhere among the sequences.
-        values = of_layer.pivot(index=["weights", "head"], columns=cells, values="deviation").dropna(axis=1)
-        norms = np.linalg.norm(values, axis=1)
-        # Uniform attention differs from 1 / n by rounding alone, less than 1e-7 a cell, which is like nothing.
-        unit = values.div(np.where(norms > 1e-7 * values.shape[1] ** 0.5, norms, np.nan), axis=0)
-        if values.index.get_level_values("weights").nunique() == 2:
-            cosine = unit.loc["pre_switch_1"].to_numpy() @ unit.loc["final"].to_numpy().T
-            same = np.eye(len(cosine), dtype=bool)
-            # Means over the heads that look anywhere.
-            rows.append({"layer": layer, "heads": "same", "similarity": pd.Series(cosine[same]).mean()})
-            if len(cosine) > 1:
-                rows.append({"layer": layer, "heads": "other", "similarity": pd.Series(cosine[~same]).mean()})
-    return pd.DataFrame(rows, columns=["layer", "heads", "similarity"]).set_index(["layer", "heads"])
-
-
-_REDUCTIONS: dict[str, Callable[[pd.DataFrame, dict], pd.DataFrame]] = {
-    "by_epoch": by_epoch,
-    "by_rank": by_rank,
-    "by_appearances": by_appearances,
-    "by_weights": by_weights,
-    "by_position": by_position,
-    "diagnostics": diagnostics,
-    "attention_maps": attention_maps,
-    "occupancy": occupancy,
-    "forgetting": forgetting,
-    "iterations_to_accuracy": iterations_to_accuracy,
-    "forgetting_curves": forgetting_curves,
-    "forgetting_fits": forgetting_fits,
-    "capacity": capacity,
-    "attention_similarity": attention_similarity,
-}
-
-# What a table is made from, where that is not all of a run's table: at the reference scale it has a million rows.
-COLUMNS = {
-    "by_weights": ["weights", "sequence_set", *METRICS],
-    "capacity": ["weights", "sequence_set", "loss"],
-    "by_rank": ["weights", "sequence_set", "sequence_rank", *METRICS],
-    "occupancy": ["weights", "sequence_set", "sequence_rank", *METRICS],
-    "by_appearances": ["weights", "sequence_set", "num_appearances", *METRICS],
-    "by_epoch": ["epoch", "iter", "current_set", "sequence_set", *METRICS],
-    "forgetting": ["iter", "sequence_set", "sequence_rank", *METRICS],
-    "forgetting_curves": ["iter", "sequence_set", "sequence_rank", "accuracy"],
-    "forgetting_fits": ["iter", "sequence_set", "sequence_rank", "accuracy"],
-    "iterations_to_accuracy": ["iter", "current_set", "sequence_set", "accuracy"],
-}
-
-
-def aggregate(
-    table: str, runs: Iterable[pd.DataFrame], conditions: list[dict], settings: list[dict]
-) -> pd.DataFrame:
-    """Make one table of a group.
-
-    Args:
-        table: a key of `tables.SOURCES`.
-        runs: the source table of each run; one at a time is held in memory.
-        conditions: what the runs differ in; runs of one condition differ in their seed alone.
-        settings: the resolved settings of each run.
-
-    Returns the condition, the keys of the table, ``num_seeds``, ``num_sequences`` (over all seeds) and of
-    each metric the mean over seeds with the bounds of its 95 % confidence interval. It is Student's t
-    interval over the means of the seeds; one seed has none (NaN).
-    """
-    distinct: list[dict] = []
-    reduced = []
-    # A run's table is gone before the next one is read.
-    rows_of_runs = map(_REDUCTIONS[table], runs, settings)
-    for rows, condition in zip(rows_of_runs, conditions, strict=True):
-        if condition not in distinct:
-            distinct.append(condition)
-        keys = rows.index.names
-        reduced.append(rows.reset_index().assign(condition=distinct.index(condition)))
-    tidy = _in_order_of_appearance(pd.concat(reduced, ignore_index=True), keys)
-    result = _over_seeds(tidy, ["condition", *keys])
-    swept = pd.DataFrame(distinct, index=range(len(distinct))).loc[result.pop("condition")]
-    return pd.concat([swept.reset_index(drop=True), result], axis=1)
 
 
 def _iteration_of_weights(args: dict) -> dict[str, int]:
@@ -289,17 +257,17 @@ def _iteration_of_weights(args: dict) -> dict[str, int]:
     return {**before, "final": args["num_iters"]}
 
 
-def _mean_over_sequences(table: pd.DataFrame, keys: list[str], metrics: list[str] = METRICS) -> pd.DataFrame:
-    sums = _sums_over_sequences(table, keys, metrics)
-    sums[metrics] = sums[metrics].div(sums[NUM_SEQUENCES], axis=0)
-    return sums
+def _mean_over_sequences(table: pd.DataFrame, keys: tuple[str, ...]) -> pd.DataFrame:
+    """Return the mean of each metric over the rows of each key, and their number."""
+    sums = _sums_over_sequences(table, keys, METRICS)
+    return sums.assign(**{metric: sums[metric] / sums[NUM_SEQUENCES] for metric in METRICS})
 
 
-def _sums_over_sequences(table: pd.DataFrame, keys: list[str], metrics: list[str]) -> pd.DataFrame:
+def _sums_over_sequences(table: pd.DataFrame, keys: tuple[str, ...], metrics: tuple[str, ...]) -> pd.DataFrame:
     """Return the number of rows of each key, and the sums of their metrics.
 
-    The rows of a key mostly follow each other, which are summed first: to group tens of millions of rows takes
-    several times their memory.
+    The rows of a key mostly follow each other, and such a block is summed first: to group tens of millions of
+    rows takes several times their memory.
     """
     begins = np.zeros(len(table), dtype=bool)
     begins[:1] = True
@@ -311,7 +279,8 @@ def _sums_over_sequences(table: pd.DataFrame, keys: list[str], metrics: list[str
     blocks[NUM_SEQUENCES] = np.diff(starts, append=len(table))
     for metric in metrics:
         blocks[metric] = np.add.reduceat(table[metric].to_numpy(), starts, dtype=float) if len(table) else 0.0
-    return blocks.groupby(keys, sort=False, observed=True, dropna=False).sum(min_count=1)
+    groups = blocks.groupby(list(keys), sort=False, observed=True, dropna=False)
+    return groups.sum(min_count=1).reset_index()
 
 
 def _since_left(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
@@ -320,18 +289,15 @@ def _since_left(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
     A set's last test before the switch, at 0, is the start of its forgetting.
     """
     sequence_set, iteration = epochs["sequence_set"].to_numpy(), epochs["iter"].to_numpy()
-    # The type of the iterations holds these too, that of the sets does not.
+    # These numbers fit the type of the iterations, not that of the sets.
     left = np.arange(1, args["num_switches"] + 2, dtype=iteration.dtype) * args["num_iters_per_set"]
     since = iteration - left[sequence_set]
     shown = (since >= 0) & (sequence_set < args["num_switches"])
     return epochs[shown].assign(iters_since_switch=since[shown])
 
 
-_RANK_BAND = ["rank_low", "rank_high"]
-
-
 def _with_rank_bands(table: pd.DataFrame, args: dict) -> pd.DataFrame:
-    """Add the bounds of each row's band of rank; the last band ends with the set."""
+    """Return ``table`` with the bounds of each row's band of rank; the last band ends with the set."""
     low, high = _bands(np.arange(args["K"]) + 1)
     high = np.minimum(high - 1, args["K"] - 1)
     rank = table["sequence_rank"].to_numpy()
@@ -346,7 +312,7 @@ def _bands(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _in_order_of_appearance(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """Let text keys sort as they first appear (pre_switch_1, final, …), not by the alphabet."""
+    """Return ``table`` with keys that are text in their order of appearance (pre_switch_1, final, …)."""
     texts = [key for key in keys if not pd.api.types.is_numeric_dtype(table[key])]
     return table.assign(
         **{key: pd.Categorical(table[key], categories=table[key].unique(), ordered=True) for key in texts}
@@ -354,10 +320,10 @@ def _in_order_of_appearance(table: pd.DataFrame, keys: list[str]) -> pd.DataFram
 
 
 def _over_seeds(tidy: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """Return the mean over the rows of each key, one row a seed, and its interval."""
+    """Return the mean over the rows of each key, one row for each seed, and its interval."""
     metrics = [column for column in tidy.columns if column not in (*keys, NUM_SEQUENCES)]
     groups = tidy.groupby(keys, sort=True, observed=True, dropna=False)
-    # Some metrics of a seed can be undefined (NaN); it counts where any is not.
+    # A metric of a seed can be undefined (NaN). A seed counts if any of its metrics is defined.
     counts = groups[metrics].count()
     result = counts.max(axis=1).to_frame("num_seeds")
     if NUM_SEQUENCES in tidy:

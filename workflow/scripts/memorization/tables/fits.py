@@ -2,26 +2,31 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import signature
 
 import numpy as np
 
+from .registry import FORMS_OF_FORGETTING
 
-@dataclass(frozen=True)
-class Form:
-    """A law: recall after t iterations from its amplitude, its time scale and its exponent."""
-
-    recall: Callable[..., np.ndarray]
-    parameters: tuple[str, ...]
-
-
-FORMS = {
-    "exponential": Form(lambda t, a, tau: a * np.exp(-t / tau), ("amplitude", "tau")),
-    "power_law": Form(lambda t, a, tau, beta: a * (1 + t / tau) ** -beta, ("amplitude", "tau", "beta")),
-    "stretched_exponential": Form(
-        lambda t, a, tau, beta: a * np.exp(-((t / tau) ** beta)), ("amplitude", "tau", "beta")
-    ),
-}
 LARGEST_EXPONENT = 20.0
+
+
+def exponential(t: np.ndarray, amplitude: float, tau: float) -> np.ndarray:
+    """Return the recall after t iterations by the law amplitude · exp(−t / tau)."""
+    return amplitude * np.exp(-t / tau)
+
+
+def power_law(t: np.ndarray, amplitude: float, tau: float, beta: float) -> np.ndarray:
+    """Return the recall after t iterations by the law amplitude · (1 + t / tau)^−beta."""
+    return amplitude * (1 + t / tau) ** -beta
+
+
+def stretched_exponential(t: np.ndarray, amplitude: float, tau: float, beta: float) -> np.ndarray:
+    """Return the recall after t iterations by the law amplitude · exp(−(t / tau)^beta)."""
+    return amplitude * np.exp(-((t / tau) ** beta))
+
+
+FORMS: dict[str, Callable[..., np.ndarray]] = {name: globals()[name] for name in FORMS_OF_FORGETTING}
 
 
 @dataclass(frozen=True)
@@ -37,33 +42,49 @@ class Fit:
 def fit_forgetting(t: np.ndarray, recall: np.ndarray) -> dict[str, Fit]:
     """Fit each of `FORMS` to ``recall`` (n,) at the times ``t`` (n,) ≥ 0, in iterations.
 
-    AIC = n log(RSS / n) + 2 (k + 1), for k parameters and the variance of the residuals. Empty where
+    AIC = n log(RSS / n) + 2 (k + 1), for k parameters and the variance of the residuals. The result is empty if
     there are too few points to fit every form.
     """
-    # The other tables of a group do without it.
-    from scipy.optimize import least_squares
-
-    if len(t) < 2 + max(len(form.parameters) for form in FORMS.values()):
+    parameters_of = {name: tuple(signature(form).parameters)[1:] for name, form in FORMS.items()}
+    if len(t) < 2 + max(map(len, parameters_of.values())):
         return {}
-    # Below half of what it begins with is where a time scale is to be looked for.
+    # The time scale is about where the recall has fallen to half of what it begins with.
     below = t[recall < recall[0] / 2]
     tau = max(float(below[0]) if len(below) else float(t[-1]), 1e-3)
     start = {"amplitude": float(np.clip(recall[0], 0.01, 1.9)), "tau": tau, "beta": 1.0}
-    # A longer time than ten times the curve cannot be told from it.
+    # A time scale of more than ten times the curve cannot be told from a longer one.
     bounds = {"amplitude": (0.0, 2.0), "tau": (1e-6, 10 * float(t[-1])), "beta": (1e-3, LARGEST_EXPONENT)}
-    fits = {}
-    for name, form in FORMS.items():
-        low, high = zip(*(bounds[parameter] for parameter in form.parameters), strict=True)
-        # The best that was found, also where a curve of noise leaves nothing to converge to.
-        values = least_squares(
-            lambda values, form=form: form.recall(t, *values) - recall,
-            x0=[start[parameter] for parameter in form.parameters],
-            bounds=(low, high),
-            x_scale=[max(start[parameter], 1e-3) for parameter in form.parameters],
-            max_nfev=500,
-        ).x
-        fitted = form.recall(t, *values)
-        residual = max(float(((recall - fitted) ** 2).sum()), np.finfo(float).tiny)
-        aic = len(t) * np.log(residual / len(t)) + 2 * (len(values) + 1)
-        fits[name] = Fit(dict(zip(form.parameters, map(float, values), strict=True)), fitted, float(aic))
-    return fits
+    return {
+        name: _fit(
+            form,
+            {parameter: (start[parameter], bounds[parameter]) for parameter in parameters_of[name]},
+            t,
+            recall,
+        )
+        for name, form in FORMS.items()
+    }
+
+
+def _fit(
+    form: Callable[..., np.ndarray],
+    parameters: dict[str, tuple[float, tuple[float, float]]],
+    t: np.ndarray,
+    recall: np.ndarray,
+) -> Fit:
+    """Fit one form, from the starting value and within the bounds of each of its parameters."""
+    # Other tables do without it.
+    from scipy.optimize import least_squares
+
+    start = [value for value, _ in parameters.values()]
+    # A curve of noise may leave nothing to converge to: then the best that was met counts.
+    values = least_squares(
+        lambda values: form(t, *values) - recall,
+        x0=start,
+        bounds=tuple(zip(*(bounds for _, bounds in parameters.values()), strict=True)),
+        x_scale=[max(value, 1e-3) for value in start],
+        max_nfev=500,
+    ).x
+    fitted = form(t, *values)
+    residual = max(float(((recall - fitted) ** 2).sum()), np.finfo(float).tiny)
+    aic = len(t) * np.log(residual / len(t)) + 2 * (len(values) + 1)
+    return Fit(dict(zip(parameters, map(float, values), strict=True)), fitted, float(aic))

@@ -1,74 +1,119 @@
-"""The names of a group's tables, what is in them, and which of them a figure is drawn from."""
+"""Every table of an experiment, and which of them the script of a figure is drawn from.
+
+The workflow's plan is made with this module, in whatever Python Snakemake runs, perhaps without NumPy.
+"""
 
 import ast
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SOURCES = {
-    "by_epoch": "epochs",
-    "by_rank": "evaluation",
-    "by_appearances": "evaluation",
-    "by_weights": "evaluation",
-    "by_position": "positions",
-    "diagnostics": "diagnostics",
-    "attention_maps": "attention",
-    "occupancy": "evaluation",
-    "forgetting": "epochs",
-    "iterations_to_accuracy": "epochs",
-    "forgetting_curves": "epochs",
-    "forgetting_fits": "epochs",
-    "capacity": "evaluation",
-    "attention_similarity": "attention",
+METRICS = ("loss", "accuracy")
+RANK_BAND = ("rank_low", "rank_high")
+FORMS_OF_FORGETTING = ("exponential", "power_law", "stretched_exponential")
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of an experiment. The function of the same name in `aggregation` computes it for each run."""
+
+    source: str
+    """The table of a run that it is computed from: ``<run>_<source>.parquet``."""
+    keys: tuple[str, ...]
+    """The columns that, after those of the condition, tell its rows apart."""
+    metrics: tuple[str, ...] = METRICS
+    """The numbers that are averaged over seeds."""
+    columns: tuple[str, ...] | None = None
+    """The columns of the source that it needs; None: all. At the reference scale a source has 20 million rows."""
+    of_every_group: bool = False
+    """Whether every experiment has it. Other tables are made only if a figure is drawn from them."""
+
+
+TABLES = {
+    "by_epoch": Table(
+        source="epochs",
+        keys=("epoch", "iter", "current_set", "sequence_set"),
+        columns=("epoch", "iter", "current_set", "sequence_set", *METRICS),
+        of_every_group=True,
+    ),
+    "by_rank": Table(
+        source="evaluation",
+        keys=("weights", "sequence_set", *RANK_BAND),
+        columns=("weights", "sequence_set", "sequence_rank", *METRICS),
+        of_every_group=True,
+    ),
+    "by_appearances": Table(
+        source="evaluation",
+        keys=("weights", "sequence_set", "appearances_low", "appearances_high"),
+        columns=("weights", "sequence_set", "num_appearances", *METRICS),
+        of_every_group=True,
+    ),
+    "by_weights": Table(
+        source="evaluation",
+        keys=("weights", "sequence_set", "num_parameters"),
+        columns=("weights", "sequence_set", *METRICS),
+        of_every_group=True,
+    ),
+    "by_position": Table(source="positions", keys=("weights", "sequence_set", "position")),
+    # A model may log more numbers of itself than the loss of its batches.
+    "diagnostics": Table(source="diagnostics", keys=("epoch", "iter", "current_set"), metrics=("train_loss",)),
+    "attention_maps": Table(
+        source="attention",
+        keys=("weights", "layer", "head", "predicted_position", "key_position", "query_bit", "key_bit"),
+        metrics=("attention",),
+    ),
+    "attention_similarity": Table(source="attention", keys=("layer", "heads"), metrics=("similarity",)),
+    "occupancy": Table(
+        source="evaluation",
+        keys=("weights", "sequence_set", "sequence_rank", "occupancy"),
+        columns=("weights", "sequence_set", "sequence_rank", *METRICS),
+    ),
+    "forgetting": Table(
+        source="epochs",
+        keys=("sequence_set", "iters_since_switch", *RANK_BAND),
+        metrics=(*METRICS, "occupancy"),
+        columns=("iter", "sequence_set", "sequence_rank", *METRICS),
+    ),
+    "forgetting_curves": Table(
+        source="epochs",
+        keys=(*RANK_BAND, "iters_since_switch"),
+        metrics=("recall", *FORMS_OF_FORGETTING),
+        columns=("iter", "sequence_set", "sequence_rank", "accuracy"),
+    ),
+    "forgetting_fits": Table(
+        source="epochs",
+        keys=(*RANK_BAND, "form"),
+        metrics=("amplitude", "tau", "beta", "aic", "delta_aic"),
+        columns=("iter", "sequence_set", "sequence_rank", "accuracy"),
+    ),
+    "iterations_to_accuracy": Table(
+        source="epochs",
+        keys=("sequence_set", "threshold"),
+        metrics=("iterations", "reached"),
+        columns=("iter", "current_set", "sequence_set", "accuracy"),
+    ),
+    "capacity": Table(
+        source="evaluation",
+        keys=("weights", "sequence_set", "num_parameters", "sequence_length", "embedding_dimension"),
+        metrics=("bits", "bits_per_parameter"),
+        columns=("weights", "sequence_set", "loss"),
+    ),
 }
-"""Which of a run's tables each table of a group is made from: ``<run>_<source>.parquet``."""
-
-
-_RANK_BAND = ("rank_low", "rank_high")
-_METRICS = ("loss", "accuracy")
-
-KEYS_AND_METRICS = {
-    "by_epoch": (("epoch", "iter", "current_set", "sequence_set"), _METRICS),
-    "by_rank": (("weights", "sequence_set", *_RANK_BAND), _METRICS),
-    "by_appearances": (("weights", "sequence_set", "appearances_low", "appearances_high"), _METRICS),
-    "by_weights": (("weights", "sequence_set", "num_parameters"), _METRICS),
-    "by_position": (("weights", "sequence_set", "position"), _METRICS),
-    # With what the model logs of itself.
-    "diagnostics": (("epoch", "iter", "current_set"), ("train_loss",)),
-    "attention_maps": (
-        ("weights", "layer", "head", "predicted_position", "key_position", "query_bit", "key_bit"),
-        ("attention",),
-    ),
-    "occupancy": (("weights", "sequence_set", "sequence_rank", "occupancy"), _METRICS),
-    "forgetting": (("sequence_set", "iters_since_switch", *_RANK_BAND), (*_METRICS, "occupancy")),
-    "iterations_to_accuracy": (("sequence_set", "threshold"), ("iterations", "reached")),
-    "forgetting_curves": (
-        (*_RANK_BAND, "iters_since_switch"),
-        ("recall", "exponential", "power_law", "stretched_exponential"),
-    ),
-    "forgetting_fits": ((*_RANK_BAND, "form"), ("amplitude", "tau", "beta", "aic", "delta_aic")),
-    "capacity": (
-        ("weights", "sequence_set", "num_parameters", "sequence_length", "embedding_dimension"),
-        ("bits", "bits_per_parameter"),
-    ),
-    "attention_similarity": (("layer", "heads"), ("similarity",)),
-}
-"""Of each table of a group: what tells its rows apart, beside the condition, and what is averaged over seeds."""
-
-OF_EVERY_GROUP = ("by_epoch", "by_rank", "by_appearances", "by_weights")
-"""The tables that a group has whatever its figures; others are made where a figure is drawn from them."""
+# The columns of a condition are those before the first of these: no setting may have the name of a key.
+KEYS = frozenset(key for table in TABLES.values() for key in table.keys)
 
 
 class FigureScriptError(ValueError):
-    """The script of a figure is not what the workflow can read: one line with its name and what is wrong."""
+    """The workflow cannot read the script of a figure: one line with its name and what is wrong."""
 
 
 def needs_of_figure(script: Path) -> tuple[str, ...]:
-    """Return what the script of a figure says that it needs of an experiment: its constant ``NEEDS``.
+    """Return what the script of a figure needs of an experiment: its constant ``NEEDS``.
 
-    Raises `FigureScriptError` where that is no tuple of texts.
+    Raises `FigureScriptError` if that is not a tuple of texts.
     """
     for node in _tree(script).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "NEEDS":
@@ -77,26 +122,26 @@ def needs_of_figure(script: Path) -> tuple[str, ...]:
             except ValueError:
                 needs = None
             if not isinstance(needs, tuple) or not all(isinstance(need, str) for need in needs):
-                raise FigureScriptError(f'{script.name}: NEEDS is not a tuple of texts, as ("a switch",) is')
+                raise FigureScriptError(f'{script.name}: NEEDS is not a tuple of texts such as ("a switch",)')
             return needs
     return ()
 
 
 def tables_of_figure(script: Path) -> tuple[str, ...]:
-    """Return the tables that the script of a figure reads: the names that it looks up in ``snakemake.input``.
+    """Return the tables that the script of a figure looks up in ``snakemake.input``.
 
-    Raises `FigureScriptError` where it looks up something else, or nothing.
+    Raises `FigureScriptError` if it looks up something else, or nothing.
     """
     names = {
         node.attr
         for node in ast.walk(_tree(script))
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "snakemake.input"
     }
-    for name in sorted(names - SOURCES.keys()) or ([] if names else ["<table>"]):
+    for name in sorted(names - TABLES.keys()) or ([] if names else ["<table>"]):
         raise FigureScriptError(
-            f"{script.name}: snakemake.input.{name} is not one of the tables {', '.join(sorted(SOURCES))}"
+            f"{script.name}: snakemake.input.{name} is not one of the tables {', '.join(sorted(TABLES))}"
         )
-    return tuple(table for table in SOURCES if table in names)
+    return tuple(table for table in TABLES if table in names)
 
 
 def _tree(script: Path) -> ast.Module:
@@ -107,13 +152,13 @@ def _tree(script: Path) -> ast.Module:
 
 
 def read_table_of_group(path: str | Path) -> "pd.DataFrame":
-    """Read a table of a group.
+    """Read a table of an experiment.
 
-    Raises `cache.DamagedTableError`, with the command that makes it again, where it is none or lacks a column.
+    Raises `cache.DamagedTableError`, with the command that makes it again, if it cannot be read or lacks a column.
     """
-    # The workflow's plan is made by whatever Python Snakemake is in, perhaps without NumPy.
+    # The plan does without pandas.
     from ..storage.cache import read_table
 
-    keys, metrics = KEYS_AND_METRICS[Path(path).stem]
-    means = [f"{metric}_{part}" for metric in metrics for part in ("mean", "low", "high")]
-    return read_table(path, needed=[*keys, "num_seeds", *means])
+    table = TABLES[Path(path).stem]
+    means = [f"{metric}_{part}" for metric in table.metrics for part in ("mean", "low", "high")]
+    return read_table(path, needed=["model", *table.keys, "num_seeds", *means])

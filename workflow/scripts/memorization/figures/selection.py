@@ -1,0 +1,125 @@
+"""Which rows of a table a figure shows: models, conditions, moments, bands of rank."""
+
+from itertools import takewhile
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..tables.registry import KEYS
+from .labels import BLACK, CONDITION_COLOURS, SPARE_COLOURS, condition_label, look_of_model, ordered_colours
+
+
+def condition_columns(table: pd.DataFrame) -> list[str]:
+    """Return the settings that tell the conditions of a table apart: the columns before its first key."""
+    return list(takewhile(lambda column: column not in KEYS, table.columns))
+
+
+def by_model(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Return the label and the rows of each model of a table; a single model goes without a label."""
+    if table["model"].nunique() <= 1:
+        return [("", table)]
+    return [(look_of_model(model).label, rows) for model, rows in table.groupby("model", sort=False)]
+
+
+def conditions(table: pd.DataFrame) -> list[tuple[str, Any, pd.DataFrame]]:
+    """Return the label, the colour and the rows of each condition of a table, in its order.
+
+    If the conditions differ in one number, their colours come from an ordered map. Otherwise a condition has
+    the colour that one of its settings has in every figure, or else the next of the palette.
+    """
+    columns = [column for column in condition_columns(table) if table[column].nunique(dropna=False) > 1]
+    if not columns:
+        return [("", BLACK, table)]
+    groups = list(table.groupby(columns, sort=False, dropna=False))
+    told = [dict(zip(columns, values, strict=True)) for values, _ in groups]
+    labels = [condition_label(condition, table) for condition in told]
+    return list(zip(labels, _colours(told), [rows for _, rows in groups], strict=True))
+
+
+def _colours(told: list[dict[str, Any]]) -> list[Any]:
+    """Return the colour of each condition."""
+    values = [value for condition in told for value in condition.values()]
+    if len(values) == len(told) and all(
+        isinstance(value, int | float | np.number) and not isinstance(value, bool) for value in values
+    ):
+        return ordered_colours(len(told))
+    colours: list[str] = []
+    for condition in told:
+        own = [CONDITION_COLOURS[pair] for pair in reversed(condition.items()) if pair in CONDITION_COLOURS]
+        colours.append(next((c for c in [*own, *SPARE_COLOURS] if c not in colours), BLACK))
+    return colours
+
+
+def first_condition(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the first condition of a table."""
+    columns = condition_columns(rows)
+    first = rows[columns].iloc[0]
+    return rows[((rows[columns] == first) | (rows[columns].isna() & first.isna())).all(axis=1)]
+
+
+def just_trained(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the weights just before the first switch; at the end if a condition has no switch."""
+    before = table["weights"] == "pre_switch_1"
+    switched = _of_condition(before, table).transform("any")
+    return table[before | (~switched & (table["weights"] == "final"))]
+
+
+def last_set(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the final weights on the set that each condition was trained on last."""
+    last = _of_condition(table["sequence_set"], table).transform("max")
+    return table[(table["weights"] == "final") & (table["sequence_set"] == last)]
+
+
+def before_and_after(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the first two sets, just before the first switch and at the end."""
+    moments = table["weights"].isin(["pre_switch_1", "final"])
+    return table[moments & table["sequence_set"].isin([0, 1])]
+
+
+def of_first_switch(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows without the weights just before later switches: swaps put back what was before the first."""
+    later = table["weights"].str.startswith("pre_switch_") & (table["weights"] != "pre_switch_1")
+    return table[~later]
+
+
+def _of_condition(column: pd.Series, table: pd.DataFrame) -> Any:
+    """Return a column grouped by the conditions of its table."""
+    return column.groupby([table[key] for key in condition_columns(table)], dropna=False)
+
+
+def share_trunk(conditions_rows: list[pd.DataFrame]) -> bool:
+    """Tell whether several conditions are the same, epoch by epoch, until they leave the first set."""
+    first, *others = [rows[rows["current_set"] == 0] for rows in conditions_rows]
+    if not others or first["iter"].max() == conditions_rows[0]["iter"].max():
+        return False
+    columns = ["iter", "accuracy_mean", "loss_mean"]
+    return all(np.array_equal(first[columns], other[columns]) for other in others)
+
+
+def recall(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return ``rows`` with the accuracy rescaled from [0.5, 1] to [0, 1], as ``recall``."""
+    columns = {f"recall_{bound}": 2 * rows[f"accuracy_{bound}"] - 1 for bound in ("mean", "low", "high")}
+    return rows.assign(**columns)
+
+
+def band_centre(rows: pd.DataFrame, name: str, offset: int) -> pd.Series:
+    """Return the geometric centre of each band of ``name``, counted from ``offset``, for a log axis."""
+    return ((rows[f"{name}_low"] + offset) * (rows[f"{name}_high"] + offset)) ** 0.5
+
+
+def rank_bands(rows: pd.DataFrame) -> list[tuple[int, int]]:
+    """Return the bounds of each band of rank of a table, the most frequent sequences first."""
+    return sorted(set(zip(rows["rank_low"], rows["rank_high"], strict=True)))
+
+
+def three_bands(rows: pd.DataFrame) -> list[tuple[int, int]]:
+    """Return the bounds of the most frequent tested sequence, the middle of the ranks, and the rarest band."""
+    bands = rank_bands(rows)
+    return [bands[0], bands[len(bands) // 2], bands[-1]] if len(bands) > 3 else bands
+
+
+def log_spaced(rows: pd.DataFrame, number: int) -> pd.DataFrame:
+    """Return about ``number`` of the rows, spread evenly over a logarithmic axis."""
+    places = np.unique(np.geomspace(1, len(rows), number).astype(int)) - 1 if len(rows) else []
+    return rows.iloc[places]
