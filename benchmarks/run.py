@@ -23,7 +23,7 @@ import torch  # noqa: E402
 from plain_dam import PlainDam  # noqa: E402
 
 from memorization.configuration.settings import DamSettings  # noqa: E402
-from memorization.models.dam import DamLearner  # noqa: E402
+from memorization.models.learners import build_learner  # noqa: E402
 from memorization.sequences import (  # noqa: E402
     cumulative_probabilities,
     generate_sequence_set,
@@ -58,7 +58,7 @@ class FullDam:
         ).resolved()  # fmt: skip
         self.sequences = generate_sequence_set(0, 0, self.args["K"], self.args["N"])
         self.cumulative = cumulative_probabilities(rank_probabilities(self.args["K"], 1.0))
-        self.learner = DamLearner(SimpleNamespace(**self.args), [self.sequences])
+        self.learner = build_learner(SimpleNamespace(**self.args), [self.sequences])
         start = self.learner.state_dict()
         self.plain = PlainDam(start["A_logits"], start["B_logits"], M, self.args["eta"], self.args["lr"])
         self.iteration = 0

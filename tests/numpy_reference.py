@@ -1,10 +1,10 @@
-"""What the transformers are made of, in NumPy float64, one sequence, head and position at a time."""
+"""The pieces of the transformers in NumPy float64: one sequence, head and position at a time."""
 
 import numpy as np
 
 
 def attention(qkv, num_heads):
-    """Of queries, keys and values (T, 3C): what is attended to (T, C), and the weights (heads, T, T)."""
+    """The output (T, C) and the weights (heads, T, T) of attention with queries, keys and values (T, 3C)."""
     T, C = len(qkv), qkv.shape[1] // 3
     d = C // num_heads
     q, k, v = qkv[:, :C], qkv[:, C : 2 * C], qkv[:, 2 * C :]
@@ -31,12 +31,12 @@ def linear(x, state, name):
 
 
 def embedded(tokens, state):
-    """One sequence of tokens (T,): the sum of both embeddings (T, C)."""
+    """The sum of both embeddings (T, C) of one sequence of tokens (T,)."""
     return np.array([state["wte.weight"][token] + state["wpe.weight"][t] for t, token in enumerate(tokens)])
 
 
 def loss_and_accuracy(logits, targets):
-    """Negative log-likelihood (nats) and whether the more probable value is right, of each bit."""
+    """The negative log-likelihood (nats) of each bit, and whether its more probable value is right."""
     loss, accuracy = [], []
     for sequence_logits, sequence_targets in zip(logits, targets, strict=True):
         nll = [

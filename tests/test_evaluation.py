@@ -1,10 +1,9 @@
-"""The evaluation table: every set under every kind of weights, swapped parts to the bit."""
+"""The evaluation: every set under every kind of weights, against the equations and a recount."""
 
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 from conftest import NUM_HELD_OUT, resolved_settings, train_small_run
 from test_one_layer_attention import loss_and_accuracy, reference_forward
 
@@ -19,8 +18,8 @@ from memorization.training.evaluation import HELD_OUT, epoch_table, evaluate_run
 
 
 @pytest.fixture(scope="module")
-def evaluation(small_run):
-    return evaluate_run(*small_run, NUM_HELD_OUT)["evaluation"]
+def tables(small_run):
+    return evaluate_run(*small_run, NUM_HELD_OUT)
 
 
 def weights_of(results):
@@ -28,27 +27,7 @@ def weights_of(results):
     return {name: state for name, state, _ in evaluated_weights(results, learner)}
 
 
-def test_swapped_parts_are_bitwise_those_before_the_first_switch_and_the_rest_is_final():
-    results, _ = train_small_run(num_switches=2)
-    weights = weights_of(results)
-    assert list(weights) == ["pre_switch_1", "pre_switch_2", "final", "swap_mlp", "swap_attention"]
-    swapped = {"swap_mlp": ("linear_modules", "lm_head"), "swap_attention": ("c_attn",)}
-    for name, modules in swapped.items():
-        for parameter, value in weights[name].items():
-            from_before = parameter.split(".")[0] in modules
-            origin = "pre_switch_1" if from_before else "final"
-            assert torch.equal(value, weights[origin][parameter]), (name, parameter)
-    assert not torch.equal(weights["swap_mlp"]["lm_head.weight"], weights["final"]["lm_head.weight"])
-
-
-def test_swapping_a_frozen_part_back_is_the_final_model():
-    results, sets = train_small_run(freeze="attention")
-    table = evaluate_run(results, sets, NUM_HELD_OUT)["evaluation"].set_index("weights")
-    for column in ("loss", "accuracy"):
-        assert table.loc["swap_attention", column].tolist() == table.loc["final", column].tolist()
-
-
-def test_every_sequence_of_every_set_and_held_out_ones_are_there_once(evaluation):
+def test_every_sequence_of_every_set_and_held_out_ones_are_there_once(tables):
     weights = ["pre_switch_1", "final", "swap_mlp", "swap_attention"]
     expected = [
         (name, sequence_set, rank)
@@ -56,14 +35,14 @@ def test_every_sequence_of_every_set_and_held_out_ones_are_there_once(evaluation
         for sequence_set, number in ((0, 30), (1, 30), (HELD_OUT, 25))
         for rank in range(number)
     ]
-    keys = evaluation[["weights", "sequence_set", "sequence_rank"]]
+    keys = tables["evaluation"][["weights", "sequence_set", "sequence_rank"]]
     assert list(keys.itertuples(index=False, name=None)) == expected
 
 
-def test_loss_and_accuracy_are_those_of_the_equations(small_run, evaluation):
+def test_loss_and_accuracy_are_those_of_the_equations(small_run, tables):
     results, sets = small_run
     args = results["args"]
-    positions = evaluate_run(results, sets, NUM_HELD_OUT)["positions"]
+    evaluation, positions = tables["evaluation"], tables["positions"]
     held_out = generate_held_out_sequences(args["seed"], NUM_HELD_OUT, args["len_context"], sets)
     for name, state_dict in weights_of(results).items():
         state = {key: value.numpy().astype(float) for key, value in state_dict.items()}
@@ -76,15 +55,6 @@ def test_loss_and_accuracy_are_those_of_the_equations(small_run, evaluation):
             means = positions[(positions["weights"] == name) & (positions["sequence_set"] == sequence_set)]
             assert means["position"].tolist() == list(range(1, args["len_context"]))
             np.testing.assert_allclose(means["loss"], loss.mean(axis=0), atol=1e-5)
-
-
-def test_appearances_count_up_to_the_moment_of_the_weights(small_run, evaluation):
-    results, _ = small_run
-    counts = {0: results["logs"][1]["num_appearances"], 1: results["logs"][3]["num_appearances"]}
-    for (name, sequence_set), rows in evaluation.groupby(["weights", "sequence_set"]):
-        unseen = sequence_set == HELD_OUT or (name == "pre_switch_1" and sequence_set == 1)
-        expected = np.zeros(len(rows)) if unseen else counts[sequence_set]
-        assert rows["num_appearances"].tolist() == expected.tolist()
 
 
 def test_appearances_of_every_kind_of_weights_are_a_recount_of_the_batches():
@@ -110,7 +80,8 @@ def test_a_run_without_a_switch_has_final_weights_only():
     assert set(table["sequence_set"]) == {0, HELD_OUT}
 
 
-def test_the_last_epoch_agrees_with_the_evaluation_of_the_final_weights(small_run, evaluation):
+def test_the_last_epoch_agrees_with_the_evaluation_of_the_final_weights(small_run, tables):
+    evaluation = tables["evaluation"]
     epochs = epoch_table(small_run[0]["logs"])
     last = epochs[epochs["epoch"] == 4]
     final = evaluation[evaluation["weights"] == "final"].set_index(["sequence_set", "sequence_rank"])

@@ -1,4 +1,6 @@
-"""Occupancy of the queue: the formula against simulated draws and against what a DAM stores."""
+"""Occupancy of the queue, against simulated draws and the memory of a DAM."""
+
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -6,7 +8,8 @@ import pytest
 from conftest import NUM_HELD_OUT
 from test_dam import dam_settings, drawn, train_dam
 
-from memorization.sequences import rank_probabilities
+from memorization.models.learners import build_learner
+from memorization.sequences import generate_sequence_set, rank_probabilities
 from memorization.tables import aggregation
 from memorization.tables.theory import draws_in_queue, occupancy, queue_occupancy
 from memorization.training.evaluation import evaluate_run
@@ -16,10 +19,10 @@ def test_occupancy_is_the_frequency_of_being_among_the_last_m_drawn():
     probabilities, M, trials = rank_probabilities(20, 1.0), 15, 20_000
     rng = np.random.default_rng(0)
     draws = rng.choice(20, size=(trials, M), p=probabilities)
-    found = np.array([(draws == rank).any(axis=1).mean() for rank in range(20)])
+    measured = np.array([(draws == rank).any(axis=1).mean() for rank in range(20)])
     expected = occupancy(probabilities, M)
     # Five standard errors.
-    assert np.all(np.abs(found - expected) < 5 * np.sqrt(expected * (1 - expected) / trials) + 1e-9)
+    assert np.all(np.abs(measured - expected) < 5 * np.sqrt(expected * (1 - expected) / trials) + 1e-9)
 
 
 def test_occupancy_of_no_draws_is_none_and_of_a_certain_sequence_one():
@@ -59,10 +62,14 @@ def test_draws_in_the_queue_are_what_the_memory_of_a_run_holds(M, changed):
 def test_measured_occupancy_of_a_dam_is_the_formula_over_seeds():
     stored, expected = [], None
     for seed in range(60):
-        results, sets = train_dam(seed=seed, num_switches=0, freeze="none", num_iters_per_set=10)
-        memory = {tuple(row) for row in results["model_state_dict"]["memory"].tolist()}
-        stored.append([tuple(2 * sequence - 1) in memory for sequence in sets[0]])
-        expected = queue_occupancy(results["args"], 10, 0)
+        args = dam_settings(seed=seed)
+        sequences = generate_sequence_set(seed, 0, args["K"], args["N"])
+        learner = build_learner(SimpleNamespace(**args), [sequences])
+        for iteration in range(10):
+            learner.append(np.array([rank for _, rank in drawn(args, [iteration])]))
+        memory = {tuple(row) for row in learner.state_dict()["memory"].tolist()}
+        stored.append([tuple(2 * sequence - 1) in memory for sequence in sequences])
+        expected = queue_occupancy(args, 10, 0)
     error = np.abs(np.mean(stored, axis=0) - expected)
     assert np.all(error < 5 * np.sqrt(expected * (1 - expected) / 60) + 1e-3)
 

@@ -1,4 +1,4 @@
-"""Training through switches: what is frozen, counted, saved and logged."""
+"""Training through switches: the steps, the counts and the logs."""
 
 from types import SimpleNamespace
 
@@ -9,44 +9,6 @@ from conftest import NUM_HELD_OUT, resolved_settings, train_small_run
 from memorization.models.learners import build_learner
 from memorization.sequences import cumulative_probabilities, rank_probabilities, sample_batch_ranks
 from memorization.training.evaluation import evaluate_run
-
-PART_OF = {
-    "c_attn": "attention",
-    "linear_modules": "mlp",
-    "lm_head": "mlp",
-    "wte": "embeddings",
-    "wpe": "embeddings",
-    "ln_f": None,
-}
-
-
-@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
-@pytest.mark.parametrize("part", ["attention", "mlp", "embeddings"])
-def test_a_frozen_part_is_bitwise_unchanged_after_the_switch_and_all_else_moves(part, optimizer):
-    results, _ = train_small_run(freeze=part, optimizer=optimizer, weight_decay=0.1, num_switches=2)
-    start, before, end = (
-        results["pre_switch_state_dict"][0],
-        results["pre_switch_state_dict"][1],
-        results["model_state_dict"],
-    )
-    for name in start:
-        frozen = PART_OF[name.split(".")[0]] == part
-        assert torch.equal(start[name], before[name]) == frozen, name
-        assert torch.equal(start[name], end[name]) == frozen, name
-
-
-def test_without_freezing_everything_moves():
-    results, _ = train_small_run()
-    start, end = results["pre_switch_state_dict"][0], results["model_state_dict"]
-    assert not any(torch.equal(start[name], end[name]) for name in start)
-
-
-@pytest.mark.parametrize("part", ["attention", "mlp", "embeddings"])
-def test_freezing_changes_nothing_before_the_switch(part, small_run):
-    frozen, _ = train_small_run(freeze=part)
-    free, _ = small_run
-    for name, value in free["pre_switch_state_dict"][0].items():
-        assert torch.equal(value, frozen["pre_switch_state_dict"][0][name])
 
 
 def test_weights_before_a_switch_are_those_of_a_run_that_ends_there(small_run):
@@ -65,7 +27,7 @@ def test_attention_that_is_not_trainable_stays_as_initialised(init):
     assert not torch.equal(start["lm_head.weight"], end["lm_head.weight"])
 
 
-def test_attention_that_begins_uniform_learns_where_it_is_trained():
+def test_attention_that_begins_uniform_learns_if_it_is_trainable():
     results, _ = train_small_run(attention_init="zero")
     C = len(results["model_state_dict"]["c_attn.weight"]) // 3
     assert results["model_state_dict"]["c_attn.weight"][:C].any()
@@ -101,7 +63,7 @@ def test_logs_have_one_entry_an_epoch_with_tests_of_every_tenth_sequence(small_r
     assert all(entry["lr"] == 1e-2 for entry in logs)
 
 
-def test_earlier_sets_are_tested_only_where_asked_for():
+def test_earlier_sets_are_tested_only_if_asked_for():
     results, _ = train_small_run(test_earlier_sets=False)
     assert set(results["logs"][-1]["test_metrics"]["sequence_set"]) == {1}
 
@@ -109,9 +71,10 @@ def test_earlier_sets_are_tested_only_where_asked_for():
 def test_training_memorises_and_the_switch_forgets():
     results, sets = train_small_run(
         num_heads=8,
-        K=20,
+        K=10,
         len_context=16,
-        num_iters_per_set=500,
+        num_iters_per_set=300,
+        num_iters_per_epoch=300,
         sequence_sampling_distribution="uniform",
     )
     accuracy = (

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from enum import StrEnum
 from functools import cache
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -39,8 +39,15 @@ def _setting(meaning: str, *, unit: str = "", stage: Stage = Stage.START, **fiel
     return Field(description=meaning, json_schema_extra={"unit": unit, "stage": stage.value}, **field)
 
 
+SETTINGS_OF_MODEL: dict[str, type["RunSettings"]] = {}
+"""The settings class of each model. Each class that names its model below is entered by itself."""
+
+
 class RunSettings(BaseModel):
-    """The settings that every model has."""
+    """The settings that every model has.
+
+    A model's own class derives from this one and names the model: ``model: Literal["gpt"]``.
+    """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -94,6 +101,12 @@ class RunSettings(BaseModel):
 
     LENGTH: ClassVar[str]
     """The setting that is the length of a sequence."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Enter a class that names its model in `SETTINGS_OF_MODEL`."""
+        for model in get_args(cls.model_fields["model"].annotation):
+            SETTINGS_OF_MODEL[model] = cls
 
     def impossible(self) -> Iterator[tuple[str, str]]:
         """Yield each combination of settings that cannot be: the setting at fault and what is wrong."""
@@ -185,11 +198,9 @@ class OneLayerAttentionSettings(TransformerSettings):
     def resolved(self) -> dict[str, Any]:
         """Return every setting, with what follows from others filled in, as a flat dict."""
         settings = super().resolved()
-        C, layers = self.num_heads * self.num_hidden_features, self.num_mlp_layers
-        C_mlp = settings["num_hidden_features_mlp"] = self.num_hidden_features_mlp or C
-        embeddings, attention, norm = (self.vocab_size + self.len_context) * C, 3 * C * (C + 1), 2 * C
-        mlp = (C + 1) * C_mlp + (layers - 1) * (C_mlp + 1) * C_mlp + (C_mlp + 1) * self.vocab_size
-        settings["num_parameters"] = embeddings + attention + norm + mlp
+        settings["num_hidden_features_mlp"] = (
+            self.num_hidden_features_mlp or self.num_heads * self.num_hidden_features
+        )
         return settings
 
 
@@ -198,15 +209,6 @@ class GptSettings(TransformerSettings):
 
     model: Literal["gpt"] = _setting("the model")
     num_layers: Count = _setting("blocks of attention and MLP", ge=1)
-
-    def resolved(self) -> dict[str, Any]:
-        """Return every setting, with what follows from others filled in, as a flat dict."""
-        settings = super().resolved()
-        C = self.num_heads * self.num_hidden_features
-        embeddings, head, norm = (self.vocab_size + self.len_context) * C, self.vocab_size * C, 2 * C
-        attention, mlp = 4 * C * (C + 1), 4 * C * (C + 1) + C * (4 * C + 1)
-        settings["num_parameters"] = embeddings + self.num_layers * (attention + mlp + 2 * norm) + norm + head
-        return settings
 
 
 class DamSettings(RunSettings):
@@ -232,16 +234,7 @@ class DamSettings(RunSettings):
         settings = super().resolved()
         # The first bit is predicted too.
         settings["num_predictions"] = self.N
-        # The logits that are used: n of them a head for the prediction of bit n, and B.
-        settings["num_parameters"] = self.H * (self.N * (self.N - 1) // 2 + self.N)
         return settings
-
-
-SETTINGS_OF_MODEL: dict[str, type[RunSettings]] = {
-    "one_layer_attention": OneLayerAttentionSettings,
-    "gpt": GptSettings,
-    "dam": DamSettings,
-}
 
 
 @cache

@@ -1,4 +1,7 @@
-"""GPT: pre-norm transformer blocks as in GPT-2, with a vocabulary of two."""
+"""GPT: pre-norm transformer blocks as in GPT-2, with a vocabulary of two.
+
+The equations are in docs/models.md, section "GPT".
+"""
 
 import math
 from types import SimpleNamespace
@@ -27,13 +30,16 @@ class Attention(nn.Module):
         return self.c_proj(x.transpose(1, 2).flatten(2))
 
     def weights(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the attention (B, heads, T, T) for x (B, T, C): rows are queries and sum to 1."""
+        """Return the attention weights (B, heads, T, T) for x (B, T, C).
+
+        Rows are queries and sum to 1.
+        """
         q, k, _ = split_heads(self.c_attn(x), self.num_heads)
         return causal_attention_weights(q, k)
 
 
 class Mlp(nn.Module):
-    """Two linear layers, four times as wide between them, with GELU in the form of tanh."""
+    """Two linear layers with 4C features between them, and GELU in its tanh form."""
 
     def __init__(self, C: int):
         super().__init__()
@@ -46,7 +52,10 @@ class Mlp(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, then the MLP, each of the normalised stream and added to it."""
+    """Attention, then the MLP.
+
+    Each reads the normalised stream x and adds its output to x.
+    """
 
     def __init__(self, C: int, num_heads: int):
         super().__init__()
@@ -62,39 +71,27 @@ class Block(nn.Module):
 
 
 class Gpt(nn.Module):
-    """Blocks over learned embeddings of bits and positions, a final LayerNorm and a head of its own.
+    """Blocks on learned embeddings, a final LayerNorm and an untied head.
 
-    Each of ``parts`` can be frozen after the first switch or swapped at evaluation: all attention blocks,
-    all MLP blocks with the head, the embeddings. The LayerNorms are in none of them, as in the one-layer
-    model.
+    The MLP part includes the head. The LayerNorms are in no part, as in the one-layer model.
     """
 
-    def __init__(
-        self,
-        *,
-        len_context: int,
-        num_layers: int,
-        num_heads: int,
-        num_hidden_features: int,
-        vocab_size: int,
-        generator: torch.Generator,
-    ):
-        """Build the model with weights N(0, 0.02) drawn from ``generator`` and biases 0.
+    def __init__(self, settings: SimpleNamespace, generator: torch.Generator):
+        """Draw the weights from N(0, 0.02) with ``generator``; the biases are 0.
 
-        As in GPT-2, what the 2 · num_layers projections add to the stream starts smaller by the root of
-        their number. ``num_hidden_features`` counts the features of one head: C = num_heads ·
-        num_hidden_features.
+        As in GPT-2, the output projections of attention and MLP, 2 · num_layers of them, are then divided by
+        √(2 · num_layers): the size of their sum does not depend on the depth.
         """
         super().__init__()
-        C = num_heads * num_hidden_features
-        self.wte = nn.Embedding(vocab_size, C)
-        self.wpe = nn.Embedding(len_context, C)
-        self.h = nn.ModuleList(Block(C, num_heads) for _ in range(num_layers))
+        C, num_layers = settings.num_heads * settings.num_hidden_features, settings.num_layers
+        self.wte = nn.Embedding(settings.vocab_size, C)
+        self.wpe = nn.Embedding(settings.len_context, C)
+        self.h = nn.ModuleList(Block(C, settings.num_heads) for _ in range(num_layers))
         self.ln_f = nn.LayerNorm(C, eps=1e-5)
-        self.lm_head = nn.Linear(C, vocab_size, bias=False)
+        self.lm_head = nn.Linear(C, settings.vocab_size, bias=False)
         self.parts = {
-            "attention": tuple(f"h.{i}.attn" for i in range(num_layers)),
             "mlp": (*(f"h.{i}.mlp" for i in range(num_layers)), "lm_head"),
+            "attention": tuple(f"h.{i}.attn" for i in range(num_layers)),
             "embeddings": ("wte", "wpe"),
         }
         initialise(self, generator)
@@ -104,9 +101,10 @@ class Gpt(nn.Module):
                     projection.weight /= math.sqrt(2 * num_layers)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Return the logits (B, T, 2) of the bit that follows each position, for tokens (B, T) of 0/1.
+        """Return the logits (B, T, 2) of the bit that follows each position.
 
-        T is at most len_context. Position i sees the bits 0 … i and predicts bit i + 1.
+        All equations of the section. The tokens (B, T) are 0/1 and T is at most len_context. Position i sees
+        the bits 0 … i and predicts bit i + 1.
         """
         x = self._embedded(tokens)
         for block in self.h:
@@ -114,7 +112,7 @@ class Gpt(nn.Module):
         return self.lm_head(self.ln_f(x))
 
     def attention_weights(self, tokens: torch.Tensor) -> list[torch.Tensor]:
-        """Return the attention of each layer, (B, heads, T, T): rows are queries and sum to 1."""
+        """Return the attention weights of each layer, (B, heads, T, T)."""
         x, weights = self._embedded(tokens), []
         for block in self.h:
             weights.append(block.attn.weights(block.ln_1(x)))
@@ -126,13 +124,5 @@ class Gpt(nn.Module):
 
 
 def build(settings: SimpleNamespace, sequence_sets: list[np.ndarray]) -> TransformerLearner:
-    """Build the model of a run with its initial weights, a pure function of the settings and the seed."""
-    model = Gpt(
-        len_context=settings.len_context,
-        num_layers=settings.num_layers,
-        num_heads=settings.num_heads,
-        num_hidden_features=settings.num_hidden_features,
-        vocab_size=settings.vocab_size,
-        generator=initial_generator(settings),
-    )
-    return TransformerLearner(model, settings)
+    """Build the learner of a run in its initial state; it does not depend on the sets."""
+    return TransformerLearner(Gpt(settings, initial_generator(settings)), settings)

@@ -1,7 +1,7 @@
-"""What training and evaluation ask of a model, and how the one that a run names is built.
+"""The interface between a model and its training, and the choice of the model.
 
-Each value of the setting ``model`` is a module of this package with a function ``build(settings,
-sequence_sets)`` that returns a `Learner`.
+Each value of the setting ``model`` is a module of this package. Its function ``build(settings,
+sequence_sets)`` returns a `Learner`.
 """
 
 import os
@@ -21,69 +21,93 @@ class Learner(Protocol):
     """A model with all that changes in training: parameters, optimiser, memory."""
 
     swaps: dict[str, tuple[str, ...]]
-    """The kinds of swapped weights: name, and the entries of the state dict that are put back."""
+    """For each kind of swapped weights, the entries of the state dict that are put back (see `is_part`)."""
 
-    def learn(self, batch: torch.Tensor, identities: np.ndarray) -> torch.Tensor:
-        """Make one iteration on ``batch`` (B, L) of 0/1 and return its loss (nats a bit) before it.
-
-        ``identities`` (B,) are the rows of the sequences in all sets of the run, one after the other.
-        """
+    @property
+    def num_parameters(self) -> int:
+        """The number of parameters of the model, trained or not."""
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
-        """The optimiser, over what is trained from the start; an evaluation does without."""
+        """The optimiser of the parameters that are trained from the start.
+
+        It is built when it is first used: an evaluation needs none.
+        """
+
+    def learn(self, batch: torch.Tensor, identities: np.ndarray) -> torch.Tensor:
+        """Make one iteration on ``batch`` and return the loss (nats per bit) before it.
+
+        ``batch`` is (B, L) of 0/1. ``identities`` (B,) are the row numbers of its sequences in the sets of the
+        run, counted through all sets.
+        """
 
     def switch(self) -> None:
-        """Do what a switch does to the model itself, after the state was saved."""
+        """Apply a switch to the model itself; its state before was saved."""
 
     def freeze(self) -> None:
-        """Stop every update of the part that the settings name: from the first switch on."""
+        """Stop every update of the part that the setting ``freeze`` names."""
 
     def evaluate(self, sequences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the loss (nats) and the accuracy of each predicted bit of ``sequences`` (K, L)."""
+        """Return the loss (nats) and the accuracy of each predicted bit, both (K, P).
+
+        ``sequences`` are (K, L). The P predicted bits are the last ones.
+        """
 
     def attention_maps(self, sequences: np.ndarray) -> np.ndarray:
-        """Return how much each head attends to each position, on average over ``sequences`` (K, L).
+        """Return the mean attention of each head over ``sequences`` (K, L).
 
-        Over a part of them where they are more than are needed. The axes are (layer, head, predicted
-        position, key position, query bit, key bit); the last two have length 1 where the attention does
-        not depend on the bits. NaN where there is none.
+        The axes are (layer, head, predicted position, key position, query bit, key bit). The last two have
+        length 1 if the attention does not depend on the bits. The value is NaN if there is no attention to
+        average. A model may use only the first of many sequences.
         """
 
     def diagnostics(self, loss: float, accuracy: float) -> dict[str, float]:
-        """Return what is logged of the model itself each epoch.
+        """Return the numbers that the model adds to each entry of the log.
 
-        ``loss`` (nats) and ``accuracy`` are those of the tested sequences of the current set.
+        ``loss`` (nats per bit) and ``accuracy`` are those of the tested sequences of the current set.
         """
 
     def state_dict(self) -> StateDict:
         """Return a copy of the state on the CPU, which later training does not change."""
 
     def load_state_dict(self, state_dict: StateDict) -> None:
-        """Take on a state that `state_dict` returned."""
+        """Replace the state by one that `state_dict` returned."""
 
     def checkpoint(self) -> dict[str, Any]:
-        """Return all that training changes, on the CPU; a view, to be written before training goes on."""
+        """Return all that training changes.
+
+        The result may share memory with the model: write it before the training continues.
+        """
 
     def restore(self, checkpoint: dict[str, Any]) -> None:
-        """Go on from what `checkpoint` returned, in a learner of the same settings, with more sets or not."""
+        """Continue from what `checkpoint` returned.
+
+        The learner that returned it had the same settings, and the same sets or the first of them.
+        """
 
     def part_state_dicts(self, pre_switch: StateDict | None, final: StateDict) -> dict[str, Any]:
-        """Return what the results of a run hold of single parts, beside the whole states."""
+        """Return the entries of a run's results that hold single parts of the model.
+
+        ``pre_switch`` is the state before the first switch, None if the run has no switch.
+        """
 
 
 def build_learner(settings: SimpleNamespace, sequence_sets: list[np.ndarray]) -> Learner:
-    """Build the learner of a run in its initial state: a pure function of the settings and the sets."""
+    """Build the learner that ``settings.model`` names, in its initial state.
+
+    The result depends on the settings and the sets alone.
+    """
     return import_module(f".{settings.model}", __package__).build(settings, sequence_sets)
 
 
 def set_up_torch(settings: SimpleNamespace) -> None:
-    """Make what a job computes a function of its settings alone: its threads, its algorithms.
+    """Set the number of threads and choose deterministic algorithms.
 
-    Raises RuntimeError where the machine lacks ``settings.device``.
+    A job that is repeated on the same type of machine then gives the same bits. Raises RuntimeError if the
+    machine lacks ``settings.device``.
     """
     if settings.device == "cuda":
-        # cuBLAS reads it when it starts, and is not deterministic without.
+        # cuBLAS is deterministic only with this setting, which it reads when it starts.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         if not torch.cuda.is_available():
             raise RuntimeError("device: cuda is not to be found on this machine; set device to cpu")
@@ -93,7 +117,10 @@ def set_up_torch(settings: SimpleNamespace) -> None:
 
 
 def initial_generator(settings: SimpleNamespace) -> torch.Generator:
-    """Return the stream of a run's initial weights, on the CPU whatever the device of the model."""
+    """Return the generator of a run's initial weights.
+
+    It is on the CPU also if the model is not, so that the weights are the same on every device.
+    """
     seed = random_generator(settings.seed, Stream.INITIALISATION).integers(2**63)
     return torch.Generator().manual_seed(int(seed))
 
@@ -102,30 +129,33 @@ OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
 
 def build_optimizer(trainable: list[torch.nn.Parameter], settings: SimpleNamespace) -> torch.optim.Optimizer:
-    """Return the optimiser of a run over the parameters that are trained from the start."""
+    """Return the optimiser of the parameters that are trained from the start."""
     return OPTIMIZERS[settings.optimizer](
         trainable, lr=settings.lr, weight_decay=settings.weight_decay, fused=True
     )
 
 
 def freeze(parameter: torch.nn.Parameter) -> None:
-    """Stop every update of a parameter.
+    """Stop every update of a parameter ("Freezing" of docs/models.md).
 
-    Its gradient is dropped as well: an optimiser steps over a parameter without one, so that neither its
-    moments nor its weight decay move it any more.
+    The gradient is dropped as well: an optimiser skips a parameter without a gradient, and then neither the
+    moments nor weight decay change it.
     """
     parameter.requires_grad_(False)
     parameter.grad = None
 
 
 def swap_entries(state_dict: StateDict, earlier: StateDict, swapped: tuple[str, ...]) -> StateDict:
-    """Return ``state_dict`` with the entries of ``swapped`` put back to what they were ``earlier``.
+    """Return ``state_dict`` with the entries of ``swapped`` taken from ``earlier``.
 
-    ``lm_head`` is the entry of that name, or ``lm_head.weight`` and ``lm_head.bias``.
+    The equation θ^swap of docs/models.md, "Swapping". See `is_part` for which entries these are.
     """
     return {name: earlier[name] if is_part(name, swapped) else value for name, value in state_dict.items()}
 
 
 def is_part(name: str, modules: tuple[str, ...]) -> bool:
-    """Tell whether ``name`` is one of ``modules`` or the name of something in one of them."""
+    """Tell whether an entry of a state dict is one of ``modules`` or belongs to one.
+
+    ``lm_head.weight`` belongs to ``lm_head``; ``memory_size`` does not belong to ``memory``.
+    """
     return any(name == module or name.startswith(f"{module}.") for module in modules)

@@ -1,4 +1,7 @@
-"""The one-layer attention model: a single causal attention layer, read by a residual MLP."""
+"""The one-layer attention model: one causal attention layer, then a residual MLP.
+
+The equations are in docs/models.md, section "One-layer attention".
+"""
 
 from types import SimpleNamespace
 from typing import ClassVar
@@ -13,63 +16,51 @@ from .transformer import WEIGHT_STD, TransformerLearner, causal_attention_weight
 
 
 class OneLayerAttention(nn.Module):
-    """One causal attention layer without output projection or residual, then a residual MLP.
+    """One causal attention layer, then a residual MLP.
 
-    The names of the parameters are a contract with existing analysis code. Each of ``parts`` can be
-    frozen after the first switch or swapped at evaluation.
+    The attention has no output projection and no residual connection around it. The names of the parameters are
+    a contract with existing analysis code.
     """
 
     parts: ClassVar[dict[str, tuple[str, ...]]] = {
-        "attention": ("c_attn",),
         "mlp": ("linear_modules", "lm_head"),
+        "attention": ("c_attn",),
         "embeddings": ("wte", "wpe"),
     }
 
-    def __init__(
-        self,
-        *,
-        len_context: int,
-        num_heads: int,
-        num_hidden_features: int,
-        num_hidden_features_mlp: int,
-        num_mlp_layers: int,
-        attention_init: str,
-        attention_init_std: float,
-        attention_trainable: bool,
-        vocab_size: int,
-        generator: torch.Generator,
-    ):
-        """Build the model with weights N(0, 0.02) drawn from ``generator`` and biases 0.
+    def __init__(self, settings: SimpleNamespace, generator: torch.Generator):
+        """Draw the weights from N(0, 0.02) with ``generator``; the biases are 0.
 
-        ``num_hidden_features`` counts the features of one head: C = num_heads · num_hidden_features.
-        Queries and keys are N(0, ``attention_init_std``): with 0.02 the attention is all but uniform, until it
-        is trained. ``attention_init: zero`` makes it uniform; without ``attention_trainable`` it stays as
-        initialised.
+        The weights of queries and keys are drawn from N(0, ``attention_init_std``). With 0.02 the attention is
+        almost uniform until it is trained; with ``attention_init: zero`` it is exactly uniform. Without
+        ``attention_trainable`` the attention keeps its initial weights.
         """
         super().__init__()
-        C, C_mlp = num_heads * num_hidden_features, num_hidden_features_mlp
-        self.num_heads = num_heads
-        self.wte = nn.Embedding(vocab_size, C)
-        self.wpe = nn.Embedding(len_context, C)
+        C, C_mlp = settings.num_heads * settings.num_hidden_features, settings.num_hidden_features_mlp
+        self.num_heads = settings.num_heads
+        self.wte = nn.Embedding(settings.vocab_size, C)
+        self.wpe = nn.Embedding(settings.len_context, C)
         self.c_attn = nn.Linear(C, 3 * C)
         self.ln_f = nn.LayerNorm(C, eps=1e-5)
         self.linear_modules = nn.ModuleList(
-            nn.Linear(C if i == 0 else C_mlp, C_mlp) for i in range(num_mlp_layers)
+            nn.Linear(C if i == 0 else C_mlp, C_mlp) for i in range(settings.num_mlp_layers)
         )
-        self.lm_head = nn.Linear(C_mlp, vocab_size)
+        self.lm_head = nn.Linear(C_mlp, settings.vocab_size)
         initialise(self, generator)
         with torch.no_grad():
-            self.c_attn.weight[: 2 * C] *= attention_init_std / WEIGHT_STD
-        if attention_init == "zero":
-            # Queries alone: with values of 0 as well nothing would pass, and the MLP would never begin to learn;
-            # with keys of 0 the gradient of both would be 0, and the attention stay uniform for ever.
+            self.c_attn.weight[: 2 * C] *= settings.attention_init_std / WEIGHT_STD
+        if settings.attention_init == "zero":
+            # Only the queries are 0. If the values were 0 too, the MLP would get no input and never begin to
+            # learn. If the keys were 0 too, queries and keys would have no gradient, and the attention would
+            # stay uniform for ever.
             nn.init.zeros_(self.c_attn.weight[:C])
-        self.c_attn.requires_grad_(attention_trainable)
+        self.c_attn.requires_grad_(settings.attention_trainable)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Return the logits (B, T, 2) of the bit that follows each position, for tokens (B, T) of 0/1.
+        """Return the logits (B, T, 2) of the bit that follows each position.
 
-        T is at most len_context. Position i sees the bits 0 … i and predicts bit i + 1.
+        All equations of the section. The tokens (B, T) are 0/1 and T is at most len_context. Position i sees
+        the bits 0 … i and predicts bit i + 1.
         """
         B, T = tokens.shape
         x = F.scaled_dot_product_attention(*self._queries_keys_values(tokens), is_causal=True)
@@ -79,7 +70,7 @@ class OneLayerAttention(nn.Module):
         return self.lm_head(x)
 
     def attention_weights(self, tokens: torch.Tensor) -> list[torch.Tensor]:
-        """Return the attention of each layer, (B, heads, T, T): rows are queries and sum to 1."""
+        """Return the attention weights of the one layer, (B, heads, T, T)."""
         q, k, _ = self._queries_keys_values(tokens)
         return [causal_attention_weights(q, k)]
 
@@ -89,17 +80,5 @@ class OneLayerAttention(nn.Module):
 
 
 def build(settings: SimpleNamespace, sequence_sets: list[np.ndarray]) -> TransformerLearner:
-    """Build the model of a run with its initial weights, a pure function of the settings and the seed."""
-    model = OneLayerAttention(
-        len_context=settings.len_context,
-        num_heads=settings.num_heads,
-        num_hidden_features=settings.num_hidden_features,
-        num_hidden_features_mlp=settings.num_hidden_features_mlp,
-        num_mlp_layers=settings.num_mlp_layers,
-        attention_init=settings.attention_init,
-        attention_init_std=settings.attention_init_std,
-        attention_trainable=settings.attention_trainable,
-        vocab_size=settings.vocab_size,
-        generator=initial_generator(settings),
-    )
-    return TransformerLearner(model, settings)
+    """Build the learner of a run in its initial state; it does not depend on the sets."""
+    return TransformerLearner(OneLayerAttention(settings, initial_generator(settings)), settings)

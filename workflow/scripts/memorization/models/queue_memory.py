@@ -1,8 +1,9 @@
-"""The queue of stored sequences, kept as identities and counts of the distinct ones.
+"""The queue of the dense associative memory.
 
-The memory of the notes holds M sequences of which few are distinct (M ≫ K). What is retrieved depends on
-the distinct sequences and how often each is stored; the order matters only for what leaves next. Both are
-kept here, so that an iteration costs the same whatever M.
+The queue holds M sequences of which few are distinct (M ≫ K). A prediction depends on the distinct sequences
+and the number of copies of each; the order decides only which sequence leaves next. The queue therefore keeps
+these counts beside the row numbers in order, and the time of an iteration does not grow with M. See
+docs/models.md, section "The dense associative memory", "The queue".
 """
 
 import numpy as np
@@ -12,9 +13,9 @@ class QueueMemory:
     """A first-in-first-out queue of at most ``capacity`` sequences."""
 
     def __init__(self, sequences: np.ndarray, capacity: int):
-        """Make an empty queue for the rows of ``sequences`` (T, N), known by their row number.
+        """Make an empty queue for the rows of ``sequences`` (T, N).
 
-        Equal rows count as one sequence.
+        A sequence is named by its row number. Equal rows count as one distinct sequence.
         """
         self.distinct, self._identity = np.unique(sequences, axis=0, return_inverse=True)
         self.counts = np.zeros(len(self.distinct), dtype=np.int64)
@@ -23,7 +24,10 @@ class QueueMemory:
         self.size = 0
 
     def append(self, rows: np.ndarray) -> None:
-        """Append the sequences of ``rows`` (B,) in order; what exceeds the capacity leaves at the front."""
+        """Append the sequences with the row numbers ``rows`` (B,), in order.
+
+        Sequences beyond the capacity leave at the front.
+        """
         capacity = len(self._ring)
         entering = rows[-capacity:]
         leaving = self._ring[self._places(max(0, self.size + len(entering) - capacity))]
@@ -36,30 +40,33 @@ class QueueMemory:
         np.subtract.at(self.counts, self._identity[leaving], 1)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all sequences."""
         self.counts[:] = 0
         self._first = self.size = 0
 
     def stored(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the distinct sequences that are stored, (D, N), and how often each is, (D,)."""
+        """Return the distinct stored sequences (D, N) and their numbers of copies (D,)."""
         present = np.flatnonzero(self.counts)
         return self.distinct[present], self.counts[present]
 
     def rows(self) -> np.ndarray:
-        """Return the row numbers of what is stored, the first in line first, (size,)."""
+        """Return the row numbers (size,) of the stored sequences, the next to leave first."""
         return self._ring[self._places(self.size)]
 
     def matrix(self) -> np.ndarray:
-        """Return the queue as the M × N matrix of the notes, the first in line first, zeros where empty."""
+        """Return the queue as a matrix (M, N), the next to leave first.
+
+        Rows beyond the stored sequences are 0.
+        """
         matrix = np.zeros((len(self._ring), self.distinct.shape[1]), dtype=self.distinct.dtype)
         matrix[: self.size] = self.distinct[self._identity[self.rows()]]
         return matrix
 
     def _places(self, number: int) -> np.ndarray:
-        """Return where in the ring the first ``number`` of the queue are."""
+        """Return the indices in the ring of the ``number`` sequences that leave next."""
         return (self._first + np.arange(number)) % len(self._ring)
 
 
 def distinct_rows(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the distinct rows of a memory without its empty part, (D, N), and how often each is there."""
+    """Return the distinct rows (D, N) of ``matrix`` and their numbers of copies (D,)."""
     return np.unique(matrix, axis=0, return_counts=True)

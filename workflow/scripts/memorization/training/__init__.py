@@ -1,4 +1,5 @@
-"""Training a run through its switches, interruptions included, and testing what it has memorised.
+"""Training of a run through its switches, and the evaluation of its weights.
 
-Here a model meets its sequences. Nothing here knows of experiments, seeds to average over, or figures.
+Checkpoints and progress belong here too. This room uses `models` and `storage`. It knows nothing of
+experiments, averages over seeds or figures.
 """

@@ -1,4 +1,4 @@
-"""Checkpoints: a training that is stopped, or killed, goes on from where it was and ends with the same bytes."""
+"""Checkpoints: an interrupted training continues and ends with the same bytes."""
 
 import logging
 import os
@@ -18,11 +18,14 @@ logger = logging.getLogger(__name__)
 
 
 class Interrupted(Exception):
-    """A signal ended the training; what was done is in the checkpoint."""
+    """A signal ended the training; the checkpoint holds the iterations done so far."""
 
 
 class Checkpoint:
-    """The one checkpoint of a training, a file beside its result that is there only while it is needed."""
+    """The checkpoint of a training, a file beside its result.
+
+    A job removes its checkpoint at the end.
+    """
 
     def __init__(self, result: str | Path, code: str, seconds: float):
         """Keep the checkpoint of the training that ends with ``result``.
@@ -39,9 +42,10 @@ class Checkpoint:
         self._signal: int | None = None
 
     def resume(self, start: Callable[[], Training]) -> Training:
-        """Return the training as it was at the checkpoint, or as ``start`` makes it where there is none.
+        """Return the training as it was at the checkpoint.
 
-        A checkpoint of other settings, of other code or that is damaged is set aside; the log says so.
+        If there is no checkpoint, it is the training that ``start`` makes. A checkpoint that is damaged, or was
+        made with other code or settings, is renamed and not used. The log says why.
         """
         training = start()
         if not self.path.exists():
@@ -69,14 +73,15 @@ class Checkpoint:
         write_checked_pickle({"code": self.code, "training": training.checkpoint()}, self.path)
 
     def remove(self) -> None:
-        """Remove the checkpoint, as the last thing that a job does."""
+        """Remove the checkpoint; a job does this last, after its result is written."""
         self.path.unlink(missing_ok=True)
         remove_what_was_left(self.path)
 
     def run(self, training: Training, until: int, progress: Callable[[range], Iterable[int]] = iter) -> None:
-        """Train until so many iterations are done, with a checkpoint every so often and at each switch.
+        """Train until ``until`` iterations are done, and write checkpoints.
 
-        SIGTERM, SIGINT and SIGUSR1 end the training after the current iteration: raises `Interrupted`.
+        There is one every ``seconds`` and one at each switch. After SIGTERM, SIGINT or SIGUSR1 it finishes the
+        iteration, writes a checkpoint and raises `Interrupted`.
         """
         before = {number: signal.signal(number, self._remember) for number in SIGNALS}
         written = time.monotonic()
@@ -85,7 +90,7 @@ class Checkpoint:
                 at_switch = training.iteration in training.switch_start_iter
                 if self._signal is None and not at_switch and time.monotonic() - written < self.seconds:
                     continue
-                # At the end the result itself is about to be written.
+                # After the last iteration the result itself is written next.
                 if training.iteration < until:
                     self.write(training)
                     written = time.monotonic()

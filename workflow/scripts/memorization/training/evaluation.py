@@ -1,4 +1,7 @@
-"""What a model knows of each sequence: the tables of a run."""
+"""The evaluation of a run, and the tables of what it finds.
+
+All sequences are evaluated under each kind of weights. Other tables hold the logs of the training.
+"""
 
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -11,10 +14,11 @@ from ..sequences import HELD_OUT, generate_held_out_sequences
 
 
 def evaluated_weights(results: dict, learner: Learner) -> Iterator[tuple[str, StateDict, int]]:
-    """Yield each kind of weights of a run: its name, its state dict, the number of sets seen by then.
+    """Yield the name and the state dict of each kind of weights of a run.
 
-    ``pre_switch_s`` are the weights just before the s-th switch; the learner's ``swaps`` are the final
-    ones with a part put back to what it was just before the first switch.
+    With them comes the number of sets that had been trained on by then. ``pre_switch_s`` are the weights just
+    before the s-th switch. Each of the learner's ``swaps`` gives the final weights with one part as it was just
+    before the first switch.
     """
     pre_switch, final = results["pre_switch_state_dict"], results["model_state_dict"]
     for switch, state_dict in enumerate(pre_switch, start=1):
@@ -26,16 +30,17 @@ def evaluated_weights(results: dict, learner: Learner) -> Iterator[tuple[str, St
 
 
 def evaluate_run(results: dict, sequence_sets: list[np.ndarray], num_held_out: int) -> dict[str, pd.DataFrame]:
-    """Evaluate all sequences of all sets, and ``num_held_out`` others, under each kind of weights of a run.
+    """Evaluate all sequences of a run, and held-out ones, under each kind of weights.
 
-    ``results`` is the content of ``<run>.pkl``, ``sequence_sets`` its int64 arrays (K, L).
+    ``results`` is the content of ``<run>.pkl``, ``sequence_sets`` the run's int64 arrays (K, L).
+    ``num_held_out`` sequences that are in no set are evaluated too.
 
     Returns the tables
 
-    * ``evaluation``, a row for each (weights, set, sequence): its loss (nats a bit) and accuracy, and how
-      often it had been in a batch when the weights were taken;
-    * ``positions``, a row for each (weights, set, position of the predicted bit): means over the set;
-    * ``attention``, see `attention_table`: means over the held-out sequences.
+    * ``evaluation``, a row for each (weights, set, sequence), see `sequence_table`; its ``attrs`` hold the
+      ``num_parameters`` of the model;
+    * ``positions``, a row for each (weights, set, position of the predicted bit), see `position_table`;
+    * ``attention``, for each kind of weights the rows of `attention_table`: means over the held-out sequences.
     """
     settings = SimpleNamespace(**results["args"])
     set_up_torch(settings)
@@ -51,38 +56,60 @@ def evaluate_run(results: dict, sequence_sets: list[np.ndarray], num_held_out: i
             key = {"weights": weights, "sequence_set": sequence_set}
             seen = 0 <= sequence_set < num_sets_seen
             tables["evaluation"].append(
-                pd.DataFrame(
-                    {
-                        **key,
-                        "sequence_rank": np.arange(len(sequences)),
-                        "num_appearances": appearances[sequence_set] if seen else 0,
-                        "loss": loss.mean(axis=1),
-                        "accuracy": accuracy.mean(axis=1),
-                    }
-                )
+                sequence_table(key, loss, accuracy, appearances[sequence_set] if seen else 0)
             )
-            tables["positions"].append(
-                pd.DataFrame(
-                    {
-                        **key,
-                        "position": np.arange(sequences.shape[1])[-loss.shape[1] :],
-                        "loss": loss.mean(axis=0),
-                        "accuracy": accuracy.mean(axis=0),
-                    }
-                )
-            )
-    return {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
+            tables["positions"].append(position_table(key, loss, accuracy, settings.len_context))
+    whole = {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
+    # One number for the whole table: pandas keeps attrs in the metadata of a .parquet file.
+    whole["evaluation"].attrs["num_parameters"] = learner.num_parameters
+    return whole
+
+
+def sequence_table(
+    key: dict, loss: np.ndarray, accuracy: np.ndarray, num_appearances: np.ndarray | int
+) -> pd.DataFrame:
+    """Return a row for each sequence of a set: means over its predicted bits.
+
+    ``loss`` (nats) and ``accuracy`` are (K, P) for P predicted bits. ``num_appearances`` (K,) is how often
+    each sequence had been in a batch when the weights were saved. ``key`` gives the first columns.
+    """
+    return pd.DataFrame(
+        {
+            **key,
+            "sequence_rank": np.arange(len(loss)),
+            "num_appearances": num_appearances,
+            "loss": loss.mean(axis=1),
+            "accuracy": accuracy.mean(axis=1),
+        }
+    )
+
+
+def position_table(key: dict, loss: np.ndarray, accuracy: np.ndarray, len_context: int) -> pd.DataFrame:
+    """Return a row for each predicted bit: means over the sequences of a set.
+
+    ``loss`` (nats) and ``accuracy`` are (K, P). The P predicted bits are the last of the ``len_context`` bits.
+    ``key`` gives the first columns.
+    """
+    return pd.DataFrame(
+        {
+            **key,
+            "position": np.arange(len_context)[-loss.shape[1] :],
+            "loss": loss.mean(axis=0),
+            "accuracy": accuracy.mean(axis=0),
+        }
+    )
 
 
 def attention_table(learner: Learner, sequences: np.ndarray) -> pd.DataFrame:
-    """Return how much each head attends to each position: means over ``sequences`` (K, L).
+    """Return the mean attention of each head over ``sequences`` (K, L).
 
-    A row for each layer, head, ``predicted_position`` n, ``key_position`` i < n and, where the attention
-    depends on them, the bits at n − 1 (``query_bit``) and at i (``key_bit``), else −1. A pair of bits that
-    no sequence has at its positions is left out.
+    The "Attention maps" of docs/models.md. There is a row for each layer, head, ``predicted_position`` n,
+    ``key_position`` i < n, and pair of bits: the one at n − 1 (``query_bit``) and the one at i (``key_bit``).
+    Both are −1 if the attention does not depend on the bits. There is no row for a pair that no sequence has at
+    these positions.
     """
     maps = learner.attention_maps(sequences)
-    # A deep model has millions of cells: small types.
+    # Small types, because a deep model has millions of rows.
     places = np.nonzero(np.isfinite(maps))
     layer, head, predicted, key, query_bit, key_bit = (axis.astype(np.int16) for axis in places)
     bits = maps.shape[-1] > 1
@@ -100,19 +127,19 @@ def attention_table(learner: Learner, sequences: np.ndarray) -> pd.DataFrame:
 
 
 def final_appearances(logs: list[dict]) -> dict[int, np.ndarray]:
-    """Return how often each sequence of each set had been in a batch when the set was left, (K,)."""
+    """Return the appearances (K,) of the sequences of each set when training left it."""
     return {entry["sequence_set"]: entry["num_appearances"] for entry in logs}
 
 
 def epoch_table(logs: list[dict]) -> pd.DataFrame:
     """Return the tests of all epochs, one row for each (epoch, set, sequence).
 
-    ``current_set`` is the set being trained on, ``sequence_set`` the set tested.
+    ``current_set`` is the set that is trained on, ``sequence_set`` the set that is tested.
     """
     tables = [
         pd.DataFrame(
             {
-                # Many rows: small types.
+                # Small types, because there are many rows.
                 "epoch": np.int32(entry["epoch"]),
                 "iter": np.int32(entry["iter"]),
                 "current_set": np.int16(entry["sequence_set"]),
@@ -128,6 +155,6 @@ def epoch_table(logs: list[dict]) -> pd.DataFrame:
 
 
 def diagnostics_table(logs: list[dict]) -> pd.DataFrame:
-    """Return the numbers that are logged each epoch, one row an epoch."""
+    """Return the numbers that are logged each epoch, one row per epoch."""
     rows = [{key: value for key, value in entry.items() if np.isscalar(value)} for entry in logs]
     return pd.DataFrame(rows).rename(columns={"sequence_set": "current_set"})

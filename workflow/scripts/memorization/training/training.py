@@ -12,22 +12,23 @@ import torch
 from ..models.learners import Learner, build_learner, set_up_torch
 from ..sequences import cumulative_probabilities, rank_probabilities, sample_batch_ranks
 
-# During training one sequence in so many is tested; the evaluation afterwards tests them all.
+# During training every TEST_STRIDE-th sequence is tested; the evaluation afterwards tests all of them.
 TEST_STRIDE = 10
 
 logger = logging.getLogger(__name__)
 
 
 class Training:
-    """The training of one run: where it is, and all that it needs to go on from there."""
+    """The training of one run: its learner, its logs and how far it is."""
 
     def __init__(self, args: dict, sequence_sets: list[np.ndarray], switch_start_iter: list[int]):
         """Start a training.
 
         Args:
-            args: the resolved settings of the run; up to the first switch, those that matter before it do.
+            args: the resolved settings of the run. A training that ends before the first switch needs only
+                those that matter before it.
             sequence_sets: one integer array (K, L) of 0 and 1 for each set.
-            switch_start_iter: the iteration from which each set is trained on; the first is 0.
+            switch_start_iter: for each set, the iteration from which it is trained on; the first is 0.
         """
         self.args = args
         self.settings = settings = SimpleNamespace(**args)
@@ -48,15 +49,15 @@ class Training:
         self.sequences = torch.from_numpy(self.sequence_sets[sequence_set]).to(self.settings.device)
 
     def run(self, until: int, progress: Callable[[range], Iterable[int]] = iter) -> None:
-        """Train until so many iterations are done, see `iterations`."""
+        """Train until ``until`` iterations are done, see `iterations`."""
         for _ in self.iterations(until, progress):
             pass
 
     def iterations(self, until: int, progress: Callable[[range], Iterable[int]] = iter) -> Iterator[int]:
-        """Train until so many iterations are done, and yield after each how many are.
+        """Train until ``until`` iterations are done, and yield the number done after each.
 
-        ``progress`` wraps the range of iterations, to show how far the training is. Raises
-        FloatingPointError where the loss of an epoch is not a number.
+        ``progress`` wraps the range of iterations to show how far the training is. Raises FloatingPointError
+        if the loss of an epoch is infinite or not a number.
         """
         settings = self.settings
         for iteration in progress(range(self.iteration, until)):
@@ -72,7 +73,10 @@ class Training:
             yield self.iteration
 
     def _switch(self) -> None:
-        """Save the weights and replace the current set by the next."""
+        """Save the weights and replace the current set by the next.
+
+        Then the model, the optimiser and the memory are reset, and a part is frozen, as the settings say.
+        """
         self.pre_switch_state_dict.append(self.learner.state_dict())
         self._set_current(self.current_set + 1)
         self.num_appearances = np.zeros_like(self.num_appearances)
@@ -114,7 +118,10 @@ class Training:
         logger.info("iteration %d, set %d: train loss %.4f nats", self.iteration, self.current_set, train_loss)
 
     def checkpoint(self) -> dict[str, Any]:
-        """Return all that `restore` needs; a view, to be written before the training goes on."""
+        """Return all that `restore` needs.
+
+        The result shares memory with the training: write it before the training continues.
+        """
         return {
             "args": self.args,
             "iteration": self.iteration,
@@ -127,7 +134,7 @@ class Training:
         }
 
     def restore(self, checkpoint: dict[str, Any]) -> None:
-        """Go on from a checkpoint: of this training, or of one that is the same up to the first switch."""
+        """Continue from a checkpoint of this training or of its trunk."""
         self.iteration = checkpoint["iteration"]
         self.num_appearances = checkpoint["num_appearances"].copy()
         self.epoch_loss.fill_(checkpoint["epoch_loss"])
@@ -139,10 +146,13 @@ class Training:
             self.learner.freeze()
 
     def results(self) -> dict[str, Any]:
-        """Return the content of ``<run>.pkl``."""
+        """Return the content of ``<run>.pkl``.
+
+        Its ``args`` are the settings and the number of parameters.
+        """
         final_state_dict = self.learner.state_dict()
         return {
-            "args": self.args,
+            "args": {**self.args, "num_parameters": self.learner.num_parameters},
             "logs": self.logs,
             "pre_switch_state_dict": self.pre_switch_state_dict,
             "model_state_dict": final_state_dict,
@@ -153,7 +163,7 @@ class Training:
 def test_sets(learner: Learner, sequence_sets: list[np.ndarray], first: int, last: int) -> dict[str, np.ndarray]:
     """Evaluate every `TEST_STRIDE`-th sequence of the sets ``first`` … ``last``.
 
-    Returns equal-length arrays: ``sequence_set``, ``sequence_rank``, ``logsoftmaxloss`` (nats a bit)
+    Returns equal-length arrays: ``sequence_set``, ``sequence_rank``, ``logsoftmaxloss`` (nats per bit)
     and ``accuracy``.
     """
     tested = [sequences[::TEST_STRIDE] for sequences in sequence_sets[first : last + 1]]
