@@ -177,7 +177,7 @@ KNOWN = {
 @pytest.mark.parametrize("noise", [0.0, 0.01])
 def test_a_fit_recovers_the_parameters_that_made_the_data_and_has_the_least_aic(name, noise):
     t = np.arange(0.0, 300.0, 3.0)
-    recall = FORMS[name].recall(t, *KNOWN[name].values())
+    recall = FORMS[name](t, *KNOWN[name].values())
     recall = recall + noise * np.random.default_rng(1).standard_normal(len(t))
     fits = fit_forgetting(t, recall)
     for parameter, value in KNOWN[name].items():
