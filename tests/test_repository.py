@@ -9,7 +9,7 @@ import pytest
 import yaml
 from conftest import REPOSITORY, SNAKEMAKE, snakemake
 
-from memorization.configuration.experiments import RULES
+from memorization.configuration.shape import RULES
 
 SCRIPTS = REPOSITORY / "workflow" / "scripts"
 

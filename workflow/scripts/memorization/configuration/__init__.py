@@ -1,6 +1,5 @@
-"""What a configuration file may say: each setting as a type, the runs a file asks for, and its mistakes.
+"""The configuration: settings and file as types, the runs of a file, its mistakes.
 
-Everything that is said about settings elsewhere (the JSON schema, the settings' page, error messages) is
-derived here. Nothing here trains, reads a cache, or needs more than pydantic and PyYAML: the workflow's plan
-is made with it, in whatever environment Snakemake runs.
+The JSON schema, the settings' page and the error messages are made from the types here. Nothing here trains, reads
+a cache, or needs more than pydantic and PyYAML: Snakemake makes its plan with this code, in its own environment.
 """

@@ -1,154 +1,103 @@
-"""The JSON schema and the reference page of the configuration, made from the types of the settings."""
+"""The JSON schema and the reference page of the configuration.
+
+Both are made from the types in `shape.py` and `settings.py`.
+"""
 
 import json
+from collections.abc import Iterable
+from copy import deepcopy
 from typing import Any
 
-from .experiments import CHECKPOINT_SECONDS, DEFAULT_FOLDERS, MAX_SEEDS
-from .settings import SETTINGS_OF_MODEL, RunSettings, allowed_values
+from .settings import SETTINGS_OF_MODEL
+from .shape import in_words, schema_at, setting_schemas, shape_schema
 
-_HEADING = """\
+_BEFORE_THE_TABLES = """\
 # The settings
 
-This page is made from `memorization/configuration/settings.py` by `make docs`, as is `schema.json`,
-with which an editor completes and checks a configuration file as you type.
+`make docs` makes this page and `schema.json` from the types in `memorization/configuration/shape.py` and
+`settings.py`. With the schema an editor completes and checks a configuration file while you type.
 
-| file | what for |
+| file | purpose |
 | --- | --- |
-| `config.yaml` | the laptop: every figure in minutes; what `make figures` and a bare `snakemake` use |
-| `smoke.yaml` | tests: every feature in seconds; what `make smoke` uses |
+| `config.yaml` | the laptop: every figure in minutes; `make figures` and `snakemake` alone use it |
+| `smoke.yaml` | tests: every feature in seconds; `make smoke` uses it |
 | `paper.yaml` | the reference scale of the study: `--configfile config/paper.yaml` |
 
 ## The file
 
 ```yaml
-cache_dir: cache         # the runs: pickles and tables of each; may be an absolute path (scratch)
-results_dir: results     # the tables and figures of each experiment
-checkpoint_seconds: 300  # from one checkpoint of a training to the next; it changes no result
-defaults:                # settings that the experiments with a model share
+defaults:
   one_layer_attention:
-    K: 200
+    {K: 100, len_context: 20, num_heads: 8, batch_size: 64, num_iters_per_set: 400, num_iters_per_epoch: 10}
+  dam:
+    {K: 100, N: 32, H: 16, M: 1000, batch_size: 32, num_iters_per_set: 480, num_iters_per_epoch: 4}
 experiments:
-  freeze:                # the name of the experiment: its group of runs, and its folder
+  # Two conditions with five seeds each: ten runs.
+  freeze:
     model: one_layer_attention
-    sweep:               # one run for each combination of these values, and each seed
+    sweep:
       freeze: [none, attention]
-    seeds: 5             # how many: 0, 1, 2, ...
-    figures: [by_epoch]  # scripts workflow/scripts/plot_<figure>.py
+    seeds: 5
+    figures: [by_epoch]
+  # Three conditions, one of them with the first model.
   both_models:
-    conditions:          # where one sweep does not do: the runs of all these together
+    conditions:
       - model: one_layer_attention
-      - model: dam       # each with settings, and a sweep, of its own
+      - model: dam
         sweep:
           freeze: [none, A]
     seeds: 5
     figures: [by_epoch]
 ```
+"""
+_AFTER_THE_TABLES = """\
+A setting can be given in an experiment, in one of its `conditions`, in a `sweep` of either, or in the `defaults`
+of its model. A condition wins over its experiment, and the experiment wins over `defaults`. A setting that has no
+default must be given.
 
-A setting stands in an experiment, in its `sweep`, in one of its `conditions`, or in the `defaults` of its
-model; what stands in a condition wins over the experiment, and the experiment over `defaults`. A setting
-without a default must be given. The same seed gives the same sequences, batches and initial weights in
-every condition of an experiment. A mistake ends the call before anything is run, with one line that names
-it.
+The same seed gives the same sequences, batches and initial weights in every condition of an experiment. If there
+is a mistake, nothing is run: the call ends, with one line for each mistake.
 
-To see what a change asks for before it runs: `snakemake -n`. Only what depends on it is computed again; the
-column *from* says from where on a setting matters. Runs that differ only in settings that matter from the
-first switch on share what is before it: their trunk, in `<cache_dir>/_trunks/`, is trained once.
+`snakemake -n` shows what a change would run. Only what depends on the change is computed again: the column *from*
+of the tables below says from which point on a setting matters. Runs that differ only in settings that matter from
+the first switch on share their training before it. This trunk is trained once, in `<cache_dir>/_trunks/`.
 """
 
 
 def settings_page() -> str:
     """Return the text of `config/README.md`."""
-    sections = [_HEADING]
-    for model, settings in SETTINGS_OF_MODEL.items():
-        sections.append(f"## Settings of `{model}`\n")
-        sections.append(
-            "| setting | value | unit | default | from | meaning |\n| --- | --- | --- | --- | --- | --- |"
-        )
-        sections += [
-            f"| `{name}` | {allowed_values(schema)} | {schema['unit']} | {_default(schema)} | {schema['stage']} | "
-            f"{schema['description']} |"
-            for name, schema in _properties(settings).items()
-        ]
-        sections.append("")
-    return "\n".join(sections)
+    parts = [
+        _BEFORE_THE_TABLES,
+        _table_of_keys("Keys of the file", ()),
+        _table_of_keys("Keys of an experiment, beside settings", ("experiments", "any")),
+        _AFTER_THE_TABLES,
+        *(f"## Settings of `{model}`\n\n{_table_of_settings(model)}" for model in SETTINGS_OF_MODEL),
+    ]
+    return "\n".join(parts)
 
 
-def configuration_schema() -> dict[str, Any]:
-    """Return the JSON schema of a configuration file."""
-    settings = {model: _properties(types) for model, types in SETTINGS_OF_MODEL.items()}
-    of_any_model = {
-        name: {"anyOf": [properties[name] for properties in settings.values() if name in properties]}
-        for name in dict.fromkeys(name for properties in settings.values() for name in properties)
-    }
-    sweep = {
-        "type": "object",
-        "additionalProperties": False,
-        "properties": {
-            name: {"type": "array", "minItems": 1, "items": schema} for name, schema in of_any_model.items()
-        },
-    }
-    experiment = {
-        "seeds": {
-            "type": "integer",
-            "minimum": 1,
-            "maximum": MAX_SEEDS,
-            "description": "how many seeds each condition is run with",
-        },
-        "figures": {
-            "type": "array",
-            "items": {"type": "string"},
-            "description": "the figures to draw: scripts workflow/scripts/plot_<figure>.py",
-        },
-    }
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Configuration of the memorisation experiments",
-        "type": "object",
-        "additionalProperties": False,
-        "required": ["experiments"],
-        "properties": {
-            **{key: {"type": "string", "default": value} for key, value in DEFAULT_FOLDERS.items()},
-            "checkpoint_seconds": {"type": "number", "exclusiveMinimum": 0, "default": CHECKPOINT_SECONDS},
-            "defaults": {
-                "type": "object",
-                "additionalProperties": False,
-                "properties": {
-                    model: {"type": "object", "additionalProperties": False, "properties": properties}
-                    for model, properties in settings.items()
-                },
-            },
-            "experiments": {
-                "type": "object",
-                "minProperties": 1,
-                "additionalProperties": {
-                    "type": "object",
-                    "additionalProperties": False,
-                    "required": ["seeds"],
-                    "properties": {
-                        **of_any_model,
-                        **experiment,
-                        "sweep": sweep,
-                        "conditions": {
-                            "type": "array",
-                            "minItems": 1,
-                            "items": {
-                                "type": "object",
-                                "additionalProperties": False,
-                                "properties": {**of_any_model, "sweep": sweep},
-                            },
-                            "description": "settings, each with a sweep or without; the union is the experiment",
-                        },
-                    },
-                },
-            },
-        },
-    }
+def _table_of_keys(title: str, location: tuple[str, ...]) -> str:
+    """Return the table of the keys at a place of a configuration file, under a title."""
+    place = schema_at(location)
+    rows = []
+    for key in place["properties"]:
+        schema = schema_at((*location, key))
+        default = "must be given" if key in place.get("required", ()) else _default(schema)
+        rows.append((f"`{key}`", in_words(schema), default, schema["description"]))
+    return f"### {title}\n\n{_table(('key', 'value', 'default', 'meaning'), rows)}"
 
 
-def _properties(settings: type[RunSettings]) -> dict[str, dict[str, Any]]:
-    """Return the JSON schema of each setting that a configuration file may have."""
-    properties = settings.model_json_schema()["properties"]
-    return {name: schema for name, schema in properties.items() if name != "seed"}
+def _table_of_settings(model: str) -> str:
+    rows = [
+        (f"`{name}`", in_words(schema), schema["unit"], _default(schema), schema["stage"], schema["description"])
+        for name, schema in setting_schemas(model).items()
+    ]
+    return _table(("setting", "value", "unit", "default", "from", "meaning"), rows)
+
+
+def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [header, ("---",) * len(header), *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
 def _default(schema: dict[str, Any]) -> str:
@@ -156,3 +105,55 @@ def _default(schema: dict[str, Any]) -> str:
         return ""
     value = schema["default"]
     return f"`{value if isinstance(value, str) else json.dumps(value)}`"
+
+
+def configuration_schema() -> dict[str, Any]:
+    """Return the JSON schema of a configuration file: its shape and the settings."""
+    schema = deepcopy(shape_schema())
+    definitions = schema["$defs"]
+    of_settings = _definitions_of_settings()
+    anywhere = {name: _reference(name) for name in of_settings if "." not in name}
+    values = definitions["Sweep"]["additionalProperties"]
+    _allow_only(definitions["Sweep"], {name: values | {"items": one} for name, one in anywhere.items()})
+    _allow_only(definitions["Condition"], anywhere)
+    _allow_only(definitions["Experiment"], anywhere)
+    for model, defaults in definitions["Defaults"]["properties"].items():
+        of_model = {
+            name: f"{model}.{name}" if f"{model}.{name}" in of_settings else name
+            for name in setting_schemas(model)
+        }
+        _allow_only(defaults, {name: _reference(definition) for name, definition in of_model.items()})
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return dialect | schema | {"$defs": definitions | of_settings}
+
+
+def _definitions_of_settings() -> dict[str, dict[str, Any]]:
+    """Return the JSON schema of each setting by its name.
+
+    A setting that is not the same in all models that have it has a schema ``model.setting`` for each of them,
+    and allows under its own name what any of them does.
+    """
+    definitions: dict[str, dict[str, Any]] = {}
+    names = dict.fromkeys(name for model in SETTINGS_OF_MODEL for name in setting_schemas(model))
+    for name in names:
+        of_models = {
+            f"{model}.{name}": setting_schemas(model)[name]
+            for model in SETTINGS_OF_MODEL
+            if name in setting_schemas(model)
+        }
+        first, *others = of_models.values()
+        if any(other != first for other in others):
+            definitions |= of_models | {name: {"anyOf": [_reference(definition) for definition in of_models]}}
+        else:
+            definitions[name] = first
+    return definitions
+
+
+def _reference(definition: str) -> dict[str, str]:
+    return {"$ref": f"#/$defs/{definition}"}
+
+
+def _allow_only(schema: dict[str, Any], properties: dict[str, dict[str, Any]]) -> None:
+    """Add the properties to the schema of a mapping, and allow no others."""
+    schema["properties"] = schema.get("properties", {}) | properties
+    schema["additionalProperties"] = False

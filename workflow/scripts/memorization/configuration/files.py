@@ -1,21 +1,17 @@
-"""Configuration files as files: absent, not readable, not YAML, or with a key that stands there twice."""
+"""Configuration files that are absent, not YAML, or that YAML misreads."""
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
 
 from .wording import shown_key
 
-OPTIONS = ("--configfile", "--configfiles")
 DEFAULT_FILE = "config/config.yaml"
-
-
-def check_given_files(arguments: list[str]) -> None:
-    """End the program with one line for each configuration file of a call that cannot be read."""
-    files = _given_files(arguments) or [DEFAULT_FILE]
-    mistakes = [mistake for path in files if (mistake := mistake_of_file(path))]
-    if mistakes:
-        raise SystemExit("\n".join(mistakes))
+# YAML 1.1 reads 010 as 8, 1:40 as 100 and 1:40.5 as 100.5. It reads 0x1F, 0b11 and 1_000 as they look.
+OCTAL = re.compile(r"[-+]?0[0-7_]+")
+BASE_60 = re.compile(r"[-+]?\d[\d_]*(:[0-5]?\d)+(\.[\d_]*)?")
 
 
 def mistake_of_file(path: str) -> str | None:
@@ -30,8 +26,8 @@ def mistake_of_file(path: str) -> str | None:
         document = yaml.compose(content, Loader=yaml.SafeLoader)
         if not isinstance(document, yaml.MappingNode):
             return f"{path}: is not a mapping with the key experiments"
-        mistake = _twice_given(document, "")
-        # What composes may still not be constructed: a date that is none, a tag without a meaning.
+        mistake = next(_misread(document, ""), None)
+        # Some text is YAML and still has no value: a date that is none, a tag without a meaning.
         yaml.safe_load(content)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -44,30 +40,39 @@ def mistake_of_file(path: str) -> str | None:
     return mistake and f"{path}: {mistake}"
 
 
-def _twice_given(mapping: yaml.MappingNode, parents: str) -> str | None:
-    """Return the first key that stands twice in a mapping: YAML would drop one of its values silently."""
-    seen = set()
-    for key, value in mapping.value:
-        if not isinstance(key, yaml.ScalarNode):
-            return f"line {key.start_mark.line + 1}: a key is a word, not a list or a mapping"
-        name = f"{parents}{shown_key(key.value)}"
-        if name in seen:
-            return f"line {key.start_mark.line + 1}: {name} is there twice; give it once"
-        seen.add(name)
-        if isinstance(value, yaml.MappingNode) and (mistake := _twice_given(value, f"{name}.")):
-            return mistake
+def _misread(node: yaml.Node, name: str) -> Iterator[str]:
+    """Yield a line for each place in a node at the path ``name`` that YAML misreads."""
+    below = f"{name}." if name else ""
+    if isinstance(node, yaml.SequenceNode):
+        for i, item in enumerate(node.value):
+            yield from _misread(item, f"{below}{i}")
+    elif isinstance(node, yaml.MappingNode):
+        keys = set()
+        for key, value in node.value:
+            line = f"line {key.start_mark.line + 1}"
+            if not isinstance(key, yaml.ScalarNode):
+                yield f"{line}: a key is a word, not a list or a mapping"
+                continue
+            path = f"{below}{shown_key(key.value)}"
+            # YAML would drop one of its values silently.
+            if key.value in keys:
+                yield f"{line}: {path} is there twice; give it once"
+            keys.add(key.value)
+            yield from _misread(value, path)
+    elif mistake := _misread_number(node):
+        yield f"line {node.start_mark.line + 1}: {name}: {mistake}"
+
+
+def _misread_number(node: yaml.ScalarNode) -> str | None:
+    """Return what is wrong with a number that YAML reads in base 8 or 60, or None."""
+    if node.tag not in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float"):
+        return None
+    text = node.value
+    if OCTAL.fullmatch(text):
+        read, meant = yaml.safe_load(text), int(text.replace("_", ""))
+        if read != meant:
+            return f"YAML reads {text} as {read}, in base 8; write {meant}, or {read} if that is meant"
+    elif BASE_60.fullmatch(text):
+        read = yaml.safe_load(text)
+        return f'YAML reads {text} as {read}, in base 60; write {read}, or "{text}" if a text is meant'
     return None
-
-
-def _given_files(arguments: list[str]) -> list[str]:
-    """Return the values of --configfile in a command line, as argparse would find them."""
-    files, taking = [], False
-    for argument in arguments:
-        option, _, value = argument.partition("=")
-        if argument.startswith("-"):
-            taking = option in OPTIONS
-            if taking and value:
-                files.append(value)
-        elif taking:
-            files.append(argument)
-    return files

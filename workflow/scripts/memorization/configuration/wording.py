@@ -20,13 +20,13 @@ def shown(value: Any) -> str:
 
 
 def shown_key(key: Any) -> str:
-    """Return a key plainly where it is a plain word, and like a value where it is not."""
+    """Return a key as it is if it is a plain word, and quoted like a value if not."""
     plain = isinstance(key, str) and re.fullmatch(r"[\w.-]+", key, re.ASCII) and len(key) <= MAX_LENGTH
     return key if plain else shown(key)
 
 
 def nearest(key: Any, known: Iterable[str]) -> str:
-    """Return the one of ``known`` that is most like ``key``, whatever the case of its letters."""
+    """Return the one of ``known`` that is most like ``key`` in small letters."""
     by_small_letters = {name.lower(): name for name in known}
     (found,) = difflib.get_close_matches(str(key).lower(), by_small_letters, n=1, cutoff=0)
     return by_small_letters[found]

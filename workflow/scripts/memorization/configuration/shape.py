@@ -1,0 +1,257 @@
+"""The shape of a configuration file: its keys, and what each of them may hold.
+
+These models are the one definition of it: the checks, the JSON schema and the tables of keys in
+`config/README.md` are made from them. They accept any setting, because the settings and their types depend on the
+model of a run; `settings.py` has those.
+"""
+
+import re
+from collections.abc import Collection
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    RootModel,
+    ValidationError,
+    ValidationInfo,
+    create_model,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from .settings import LARGEST, SETTINGS_OF_MODEL, Number, allowed_values
+from .wording import did_you_mean, one_of, shown, shown_key
+
+MAX_SEEDS = 1000
+# `snakemake <experiment>` asks for an experiment as it does for a rule.
+RULES = ("all", "generate_sequences", "train_trunk", "train", "evaluate_validation", "aggregate")
+NAME_PATTERN = "^[a-z][a-z0-9_]{0,63}$"
+FOLDER_PATTERN = r"^[^\s*?{}~$:\x00-\x1f\x7f]*[^\s*?{}~$:\x00-\x1f\x7f/]$"
+
+
+def _mistake(text: str, levels_up: int = 0) -> PydanticCustomError:
+    """Return an error with its own line, at the path so many levels above the value."""
+    return PydanticCustomError("mistake", "{text}", {"text": text, "levels_up": levels_up})
+
+
+def _name_of_experiment(name: Any) -> str:
+    if name in RULES or (isinstance(name, str) and name.startswith("plot_")):
+        wrong = "is the name of a rule of the workflow; give the experiment another"
+    # Snakemake takes many repeats of one part of a path for a rule that feeds itself.
+    elif isinstance(name, str) and re.fullmatch(NAME_PATTERN, name) and not re.search(r"(.+?)\1{5}", name):
+        return name
+    else:
+        wrong = (
+            "is not a name of an experiment: small letters, digits and underscores, a letter first, at most 64, "
+            "nothing six times over"
+        )
+    raise _mistake(f"{shown(name)} {wrong}", levels_up=2)
+
+
+def _possible_folder(path: str) -> str:
+    sound = all(len(part.encode()) <= 255 and part != "." for part in path.split("/"))
+    if not sound or any(folder.is_file() for folder in (Path(path), *Path(path).parents)):
+        raise ValueError
+    return path
+
+
+def _known_figure(figure: Any, info: ValidationInfo) -> Any:
+    known = tuple(info.context)
+    if figure not in known:
+        raise _mistake(f"{shown(figure)} is not {one_of(known)}{did_you_mean(figure, known)}", levels_up=1)
+    return figure
+
+
+def _each_once(values: list[Any]) -> list[Any]:
+    for i, value in enumerate(values):
+        if value in values[:i]:
+            raise _mistake(f"{shown(value)} is there twice; give each value once")
+    return values
+
+
+# "allowed" says in words what a value must be, if `allowed_values` has no words for its type.
+Folder = Annotated[
+    str,
+    Field(
+        pattern=FOLDER_PATTERN,
+        json_schema_extra={
+            "allowed": "the path of a folder, without * ? { } ~ $ :, space, a part that is a single dot "
+            "or a final slash"
+        },
+    ),
+    AfterValidator(_possible_folder),
+]
+ExperimentName = Annotated[str, Field(pattern=NAME_PATTERN), BeforeValidator(_name_of_experiment)]
+Figure = Annotated[str, BeforeValidator(_known_figure)]
+SweptValues = Annotated[
+    list[Any],
+    Field(min_length=1, json_schema_extra={"allowed": "a list of one value or more", "uniqueItems": True}),
+    AfterValidator(_each_once),
+]
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+
+class Sweep(RootModel[dict[Any, SweptValues]]):
+    """The settings that are swept, each with its values."""
+
+    model_config = ConfigDict(strict=True, json_schema_extra={"allowed": "a mapping from settings to lists"})
+
+
+class Condition(_Shape):
+    """The settings that some runs of an experiment share, and those that are swept."""
+
+    model_config = ConfigDict(extra="allow", json_schema_extra={"allowed": "a mapping of settings"})
+
+    sweep: Sweep = Field(
+        default_factory=lambda: Sweep({}),
+        description="settings with several values each: there is a run for every combination, and every seed",
+    )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings that stand here, not yet checked: their types depend on the model."""
+        return self.model_extra or {}
+
+
+class Experiment(Condition):
+    """The settings that the runs of an experiment share, and the keys of the whole."""
+
+    seeds: int = Field(
+        ge=1, le=MAX_SEEDS, description="how many seeds each condition is run with: 0, 1, 2 and so on"
+    )
+    conditions: list[Condition] = Field(
+        default_factory=list,
+        min_length=1,
+        description="if one sweep is not enough: conditions, each with settings and a sweep of its own; the "
+        "experiment is all of their runs",
+        json_schema_extra={"allowed": "a list of mappings of settings"},
+    )
+    figures: list[Figure] = Field(
+        default_factory=list,
+        description="the figures to draw: `by_epoch` is drawn by `workflow/scripts/plot_by_epoch.py`",
+        json_schema_extra={"allowed": "a list of figures"},
+    )
+
+
+_OF_A_MODEL = Field(default_factory=dict, json_schema_extra={"allowed": "a mapping of settings"})
+Defaults = create_model(
+    "Defaults", __base__=_Shape, **{model: (dict[Any, Any], _OF_A_MODEL) for model in SETTINGS_OF_MODEL}
+)
+
+
+class ConfigurationFile(_Shape):
+    """A configuration file."""
+
+    model_config = ConfigDict(title="Configuration of the memorisation experiments")
+
+    cache_dir: Folder = Field(
+        "cache", description="where the pickles and tables of each run are; may be an absolute path (scratch)"
+    )
+    results_dir: Folder = Field("results", description="where the tables and figures of each experiment are")
+    checkpoint_seconds: Number = Field(
+        300, gt=0, le=LARGEST, description="time from one checkpoint of a training to the next; changes no result"
+    )
+    defaults: Defaults = Field(
+        default_factory=Defaults,
+        description="for each model, the settings that its runs have unless an experiment gives others",
+        json_schema_extra={"allowed": "a mapping from models to settings"},
+    )
+    experiments: dict[ExperimentName, Experiment] = Field(
+        min_length=1,
+        description="the experiments by name (small letters, digits, underscores); the folders of an experiment "
+        "in `cache_dir` and `results_dir` have its name",
+        json_schema_extra={"allowed": "a mapping from names to experiments", "additionalProperties": False},
+    )
+
+
+EXPERIMENT_KEYS = tuple(Experiment.model_fields)
+
+
+def check_shape(config: dict[str, Any], known_figures: Collection[str]) -> tuple[ConfigurationFile, list[str]]:
+    """Return a configuration file as an object, and a line for each wrong place.
+
+    If there are such lines, the object has only the experiments whose settings can be checked nevertheless,
+    with one seed and without figures.
+    """
+    try:
+        return ConfigurationFile.model_validate(config, context=known_figures), []
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+    defaults, experiments = Defaults(), {}
+    # No experiment with a wrong sweep, condition or default: a setting that stands there would be called missing.
+    if isinstance(config.get("experiments"), dict) and all(detail["loc"][0] != "defaults" for detail in details):
+        defaults = Defaults.model_validate(config.get("defaults", {}))
+        for name, content in config["experiments"].items():
+            with suppress(ValidationError):
+                checkable = content | {"seeds": 1, "figures": []} if isinstance(content, dict) else content
+                experiments[name] = Experiment.model_validate(checkable)
+    sound = ConfigurationFile.model_construct(defaults=defaults, experiments=experiments)
+    return sound, [_line(detail) for detail in details]
+
+
+def _line(detail: ErrorDetails) -> str:
+    """Return what is wrong at one place: its path, its value and what would be right."""
+    location = detail["loc"]
+    if detail["type"] == "mistake":
+        return f"{_path(location[: len(location) - detail['ctx']['levels_up']])}: {detail['msg']}"
+    if detail["type"] in ("extra_forbidden", "invalid_key"):
+        known = schema_at(location[:-1])["properties"]
+        return f"{_path(location)}: unknown key{did_you_mean(location[-1], known)}"
+    right = what_is_right(detail, schema_at(location))
+    if detail["type"] == "missing":
+        return f"{_path(location)}: missing; needs {right}"
+    return f"{_path(location)}: {shown(detail['input'])} is not {right}"
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    return ".".join(map(shown_key, location))
+
+
+def what_is_right(detail: ErrorDetails, schema: dict[str, Any]) -> str:
+    """Say in words what a value must be, of which pydantic says that it is wrong."""
+    up_to = detail["type"] == "less_than_equal" and detail["ctx"]["le"] == LARGEST
+    return in_words(schema) + (f" up to {LARGEST}" if up_to else "")
+
+
+def in_words(schema: dict[str, Any]) -> str:
+    """Say in words what the JSON schema of a value allows: ``a list of figures``."""
+    return schema.get("allowed") or allowed_values(schema)
+
+
+@cache
+def shape_schema() -> dict[str, Any]:
+    """Return the JSON schema of a configuration file in which any setting is allowed."""
+    return ConfigurationFile.model_json_schema()
+
+
+@cache
+def setting_schemas(model: str) -> dict[str, dict[str, Any]]:
+    """Return the JSON schema of each setting of a model that a file may give."""
+    properties = SETTINGS_OF_MODEL[model].model_json_schema()["properties"]
+    # Without the titles, which repeat the names.
+    return {
+        name: {key: value for key, value in schema.items() if key != "title"}
+        for name, schema in properties.items()
+        if name != "seed"
+    }
+
+
+def schema_at(location: tuple[int | str, ...]) -> dict[str, Any]:
+    """Return the part of `shape_schema` for one place of a configuration file."""
+    schema = shape_schema()
+    for step in location:
+        of_every_key = schema.get("patternProperties", {}).values()
+        parts = schema.get("properties", {}).get(step), schema.get("additionalProperties"), schema.get("items")
+        schema = next(part for part in (*parts, *of_every_key) if part)
+        if "$ref" in schema:
+            schema = shape_schema()["$defs"][schema["$ref"].rpartition("/")[2]] | schema
+    return schema
