@@ -136,9 +136,14 @@ def write_table(table: "pd.DataFrame", path: str | Path) -> None:
     """Write a tidy table as ``.parquet`` or ``.csv``, by the ending of ``path``."""
     with atomic_write(path) as file:
         if Path(path).suffix == ".csv":
-            table.to_csv(file, index=False, float_format="%.6g")
+            file.write(csv_text(table))
         else:
             table.to_parquet(file, index=False)
+
+
+def csv_text(table: "pd.DataFrame") -> bytes:
+    """Return a table as the text of a ``.csv``, floats with six digits."""
+    return table.to_csv(index=False, float_format="%.6g").encode()
 
 
 def read_table(
