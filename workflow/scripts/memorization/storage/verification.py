@@ -38,7 +38,7 @@ def record(folder: Path) -> dict[str, list]:
 
 
 def compare(recorded: dict[str, list], folder: Path) -> Iterator[tuple[str, str, str]]:
-    """Yield of each file its name, which of the three answers it gets, and what is different."""
+    """Yield the name of each file, its answer (one of the three) and the difference."""
     files = compared_files(folder)
     for name in sorted(recorded.keys() | files.keys()):
         if name not in files or name not in recorded:
@@ -51,7 +51,7 @@ def compare(recorded: dict[str, list], folder: Path) -> Iterator[tuple[str, str,
 
 
 def _difference(recorded: dict[str, list], name: str, folder: Path) -> str:
-    """Return the first entry in which a file differs from its recorded summary; empty within tolerance."""
+    """Return the first entry in which a file differs from its record, or nothing within tolerance."""
     try:
         if name.endswith(".csv"):
             table = f"{name.removesuffix('.csv')}.parquet"
