@@ -9,7 +9,8 @@ import pytest
 import yaml
 from conftest import SNAKEMAKE, copy_repository, snakemake
 
-pytestmark = pytest.mark.slow
+# `make faults` deals out single tests, but for those of a group.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
 
 SMALL = {
     "checkpoint_seconds": 0.1,
