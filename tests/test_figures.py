@@ -240,15 +240,21 @@ def test_what_is_before_the_switch_is_drawn_once_only_where_it_is_the_same(table
     assert not share_trunk(rows("one condition"))
 
 
+@pytest.fixture(scope="module")
+def tables_of_one_run():
+    return group([("one_layer_attention", {})])
+
+
 @pytest.mark.parametrize("table", SOURCES)
-def test_the_columns_that_figures_are_promised_are_those_that_are_made(table, tmp_path):
-    made = group([("one_layer_attention", {})])[table]
+def test_the_columns_that_figures_are_promised_are_those_that_are_made(table, tables_of_one_run, tmp_path):
+    made = tables_of_one_run[table]
     path = tmp_path / f"{table}.parquet"
     cache.write_table(made, path)
     keys, metrics = KEYS_AND_METRICS[table]
     assert set(read_table_of_group(path)) >= {*keys, *(f"{metric}_mean" for metric in metrics)}
 
 
+@pytest.mark.slow
 def test_the_experiment_of_the_page_that_adds_one_is_as_it_says(tables, monkeypatch, tmp_path):
     entry, *_ = re.findall(r"```yaml\n(experiments:.*?)```", PAGE, re.DOTALL)
     text = (REPOSITORY / "config" / "config.yaml").read_text()
