@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SNAKEMAKE := $(BIN)/snakemake
 
 .DEFAULT_GOAL := figures
-.PHONY: figures smoke test benchmark verify verify-update faults report docs format
+.PHONY: figures smoke test quick benchmark verify verify-update faults report docs format
 
 # The main job: config/config.yaml -> results/ and results/report.html.
 figures: $(VENV)/installed
@@ -17,7 +17,7 @@ smoke: $(VENV)/installed
 	$(SNAKEMAKE) --cores all --configfile config/smoke.yaml
 	@$(MAKE) --no-print-directory report CONFIG=config/smoke.yaml
 
-# Snakemake's own report of the figures, made again where a figure or a caption is newer.
+# Snakemake's own report of the figures, made again if a figure or a caption is newer.
 CONFIG := config/config.yaml
 report: $(VENV)/installed
 	@results="$$($(BIN)/python -c 'import sys, yaml; print(yaml.safe_load(open(sys.argv[1])).get("results_dir", "results"))' $(CONFIG))"; \
@@ -26,22 +26,29 @@ report: $(VENV)/installed
 	    $(SNAKEMAKE) --configfile $(CONFIG) --report "$$results/report.html"; \
 	fi
 
+# Every test, in one process per core. A module's tests run in one process, so that what they share is made once.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+BY_MODULE := --dist loadscope --no-loadscope-reorder
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -n auto
+	$(PYTEST) $(BY_MODULE)
 
-# config/smoke.yaml anew in a scratch folder, every file compared with config/verified.json.
+# The tests that neither start Snakemake nor train for more than a second.
+quick: $(VENV)/installed
+	$(PYTEST) $(BY_MODULE) -m "not slow"
+
+# config/smoke.yaml anew in a scratch folder, every file compared with tests/verified.json.
 verify: $(VENV)/installed
 	$(BIN)/python workflow/scripts/verify.py
 
 verify-update: $(VENV)/installed
 	$(BIN)/python workflow/scripts/verify.py --update
 
-# Real jobs killed at KILLS random and chosen moments, each compared byte for byte in the end.
+# Real jobs are killed at KILLS random moments and at chosen ones; their results are compared byte for byte.
 KILLS := 100
 faults: $(VENV)/installed
-	KILLS=$(KILLS) $(BIN)/python -m pytest -n auto tests/faults
+	KILLS=$(KILLS) $(PYTEST) --dist loadgroup tests/faults
 
-# What the repository claims to be fast, measured side by side: results/benchmarks.csv.
+# Measures what the repository claims to be fast: results/benchmarks.csv.
 benchmark: $(VENV)/installed
 	$(BIN)/python benchmarks/run.py
 

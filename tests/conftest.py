@@ -1,3 +1,10 @@
+"""What the tests share: small runs, and copies of the repository in which Snakemake is called.
+
+pytest reads this file in every process before it knows which tests will run. What imports torch is therefore
+imported in the functions that use it: the process that only deals out the tests does without it.
+"""
+
+import fnmatch
 import shutil
 import subprocess
 import sys
@@ -6,12 +13,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
-
-from memorization.configuration.settings import OneLayerAttentionSettings, Stage, settings_until
-from memorization.models.learners import build_learner
-from memorization.sequences import generate_sequence_set
-from memorization.training.training import Training
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 # Held-out sequences in the evaluation of a small run.
@@ -21,6 +22,8 @@ SNAKEMAKE = Path(sys.executable).parent / "snakemake"
 
 def resolved_settings(**changed):
     """The resolved settings of a run small enough for a test."""
+    from memorization.configuration.settings import OneLayerAttentionSettings, Stage, settings_until
+
     settings = {
         "model": "one_layer_attention",
         "K": 30,
@@ -40,6 +43,8 @@ def resolved_settings(**changed):
 
 def sets_of(args):
     """The sequence sets of a run with these resolved settings, and the iteration from which each is trained on."""
+    from memorization.sequences import generate_sequence_set
+
     starts = list(range(0, args["num_iters"], args["num_iters_per_set"]))
     sets = [generate_sequence_set(args["seed"], s, args["K"], args["len_context"]) for s in range(len(starts))]
     return sets, starts
@@ -47,6 +52,8 @@ def sets_of(args):
 
 def trained(args):
     """Train a run: its results and its sequence sets."""
+    from memorization.training.training import Training
+
     sets, starts = sets_of(args)
     training = Training(args, sets, starts)
     training.run(args["num_iters"])
@@ -60,6 +67,10 @@ def train_small_run(**changed):
 
 def learner_with_random_weights(args):
     """A learner whose model has weights of order 1, so that attention is far from uniform, and its state."""
+    import torch
+
+    from memorization.models.learners import build_learner
+
     learner = build_learner(SimpleNamespace(**args), [])
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -87,19 +98,16 @@ def small_run():
 
 
 def copy_repository(folder):
-    """Copy what git tracks, or would, to ``folder``: a fresh clone with the changes of the moment."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in listed.stdout.splitlines():
-        if (REPOSITORY / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(REPOSITORY / name, folder / name)
-    return folder
+    """Copy the repository to ``folder``, but for .git and what .gitignore names."""
+    lines = (REPOSITORY / ".gitignore").read_text().splitlines()
+    of_the_top = [".git", *(line.strip("/") for line in lines if line.startswith("/"))]
+    of_any_folder = [line.strip("/") for line in lines if not line.startswith("/")]
+
+    def ignored(parent, names):
+        patterns = of_any_folder + (of_the_top if Path(parent) == REPOSITORY else [])
+        return {name for pattern in patterns for name in fnmatch.filter(names, pattern)}
+
+    return Path(shutil.copytree(REPOSITORY, folder, ignore=ignored, dirs_exist_ok=True))
 
 
 def snakemake(folder, *arguments, check=True):
@@ -113,3 +121,9 @@ def snakemake(folder, *arguments, check=True):
     )
     assert not check or result.returncode == 0, result.stdout + result.stderr
     return result
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the modules that have slow tests, so that no long one is left to one worker at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)

@@ -1,7 +1,9 @@
-"""The files of the cache: what is in them, who can read them, and that their bytes are the same again."""
+"""The files of the cache: what is in them, who can read them, their bytes, and how they are written."""
 
 import os
 import pickle
+import re
+import signal
 import subprocess
 import sys
 
@@ -42,7 +44,7 @@ PARTS = {
 
 @pytest.fixture(scope="module")
 def run_folder(small_run, tmp_path_factory):
-    """A run's folder as the workflow leaves it, but for tables and logs."""
+    """A run's folder as the workflow leaves it, without tables and logs."""
     folder = tmp_path_factory.mktemp("group") / "small_run"
     folder.mkdir()
     results, sets = small_run
@@ -56,15 +58,18 @@ def load_plainly(path):
         return pickle.load(file)
 
 
-def load_as_in_the_notes(run_folder, ending):
-    """Run the notes' snippet, as it stands, with `utils` imported from workflow/scripts."""
+def load_as_in_the_notes(run_folder):
+    """Read both pickles with the notes' snippet, as it stands, with `utils` imported from workflow/scripts."""
     snippet = (
         "import sys, os; sys.path.insert(0, sys.argv[1])\n"
         "import utils\n"
         "os.chdir(sys.argv[2]); dir_name = sys.argv[3]\n"
-        f'with open(f"{{dir_name}}/{{dir_name}}{ending}", "rb") as f:\n'
-        "    data = utils.CPU_Unpickler(f).load()\n"
-        "import pickle; sys.stdout.buffer.write(pickle.dumps(data))\n"
+        "read = []\n"
+        "for ending in ('.pkl', '_sequences.pkl'):\n"
+        '    with open(f"{dir_name}/{dir_name}{ending}", "rb") as f:\n'
+        "        data = utils.CPU_Unpickler(f).load()\n"
+        "    read.append(data)\n"
+        "import pickle; sys.stdout.buffer.write(pickle.dumps(read))\n"
     )
     scripts = REPOSITORY / "workflow" / "scripts"
     done = subprocess.run(
@@ -89,11 +94,11 @@ def same(one, other):
     return torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
 
 
-@pytest.mark.parametrize("ending", [".pkl", "_sequences.pkl"])
-def test_pickles_are_read_plainly_and_by_the_notes_snippet(run_folder, ending):
-    plain = load_plainly(run_folder / f"small_run{ending}")
-    assert same(plain, load_as_in_the_notes(run_folder, ending))
-    assert same(plain, read_pickle(run_folder / f"small_run{ending}"))
+def test_pickles_are_read_plainly_and_by_the_notes_snippet(run_folder):
+    paths = [run_folder / "small_run.pkl", run_folder / "small_run_sequences.pkl"]
+    plain = [load_plainly(path) for path in paths]
+    assert same(plain, load_as_in_the_notes(run_folder))
+    assert same(plain, [read_pickle(path) for path in paths])
 
 
 def test_sequences_pickle_is_the_contract(run_folder):
@@ -110,7 +115,7 @@ def test_sequences_pickle_is_the_contract(run_folder):
 
 @pytest.fixture(scope="module", params=SETTINGS)
 def run_of_model(request, tmp_path_factory):
-    """A small run of each model as its files say: the content of its pickle, and the path of its evaluation."""
+    """A small run of each model: the content of its pickle, and the path of its evaluation."""
     folder = tmp_path_factory.mktemp(request.param)
     results, sets = trained(SETTINGS[request.param]())
     write_pickle(results, folder / "run.pkl")
@@ -191,6 +196,7 @@ def test_a_run_without_a_switch_has_no_earlier_part():
     assert set(results["mlp_state_dict"]["post_switch"]) == {"linear_modules", "lm_head"}
 
 
+@pytest.mark.slow
 def test_bytes_are_the_same_in_another_process_and_for_equal_objects(run_folder, tmp_path):
     write_pickle(load_plainly(run_folder / "small_run.pkl"), tmp_path / "again.pkl")
     assert (tmp_path / "again.pkl").read_bytes() == (run_folder / "small_run.pkl").read_bytes()
@@ -206,15 +212,44 @@ def test_bytes_are_the_same_in_another_process_and_for_equal_objects(run_folder,
     assert path.read_bytes() == (run_folder / "small_run.pkl").read_bytes()
 
 
-def test_a_failed_write_leaves_what_was_there_and_no_trace(tmp_path):
-    path = tmp_path / "table.csv"
-    write_table(pd.DataFrame({"a": [1]}), path)
-    before = path.read_bytes()
-    with pytest.raises(RuntimeError, match="in the middle"), atomic_write(path) as file:
+def test_every_write_goes_through_a_temporary_file_in_the_same_folder(tmp_path):
+    with atomic_write(tmp_path / "file.pkl") as file:
+        file.write(b"new")
+        (name,) = os.listdir(tmp_path)
+    assert re.fullmatch(rf"\.file\.pkl\.[0-9a-f]{{8}}\.{os.getpid()}\.tmp", name)
+    assert os.listdir(tmp_path) == ["file.pkl"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("in the middle"), OSError(28, "No space left on device")])
+def test_a_failed_write_leaves_what_was_there_and_no_trace(error, tmp_path):
+    path = tmp_path / "file.pkl"
+    path.write_bytes(b"old")
+    # A full disk does not name the file by itself.
+    named = r"file\.pkl" if isinstance(error, OSError) else "in the middle"
+    with pytest.raises(type(error), match=named), atomic_write(path) as file:
         file.write(b"half")
-        raise RuntimeError("in the middle")
-    assert path.read_bytes() == before
-    assert os.listdir(tmp_path) == ["table.csv"]
+        raise error
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file.pkl"]
+
+
+def test_what_a_killed_write_left_is_removed_by_the_next_and_what_is_being_written_is_not(tmp_path):
+    for name in ("file.pkl", "other.pkl"):
+        if (child := os.fork()) == 0:
+            with atomic_write(tmp_path / name):
+                os.kill(os.getpid(), signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert len(list(tmp_path.glob(".*.tmp"))) == 2
+    with atomic_write(tmp_path / "file.pkl") as first:
+        first.write(b"first")
+        if (child := os.fork()) == 0:
+            with atomic_write(tmp_path / "file.pkl") as second:
+                second.write(b"second")
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        assert (tmp_path / "file.pkl").read_bytes() == b"second"
+    assert (tmp_path / "file.pkl").read_bytes() == b"first"
+    assert [path.name.split(".")[1] for path in tmp_path.glob(".*.tmp")] == ["other"]
 
 
 def test_tables_are_read_as_written(tmp_path):

@@ -1,18 +1,21 @@
-"""The repository itself: style, lint, pins and captions."""
+"""The repository itself: style, pins, the rules' directives, the rooms of the library, and what the pages name."""
 
+import ast
+import fnmatch
 import re
 import subprocess
 import sys
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
 import yaml
-from conftest import REPOSITORY, SNAKEMAKE, snakemake
+from conftest import REPOSITORY, copy_repository, snakemake
 
-from memorization.configuration.shape import RULES
+from memorization.configuration.experiments import ConfigurationError, read_configuration
 
 SCRIPTS = REPOSITORY / "workflow" / "scripts"
-
+LIBRARY = SCRIPTS / "memorization"
 TOOLS = Path(sys.executable).parent
 
 
@@ -30,57 +33,104 @@ def test_style(command):
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_snakemake_lint_has_nothing_to_say():
-    result = snakemake(REPOSITORY, "--lint", check=False)
-    assert result.returncode == 0, result.stdout + result.stderr
+def functions_longer_than(lines, path):
+    """The names of the functions in a file that have more lines than that, the docstring not counted."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef):
+            docstring = node.body[0] if ast.get_docstring(node) is not None else None
+            counted = node.end_lineno - node.lineno + 1
+            if docstring:
+                counted -= docstring.end_lineno - docstring.lineno + 1
+            if counted > lines:
+                yield f"{path.name}: {node.name} has {counted} lines"
+
+
+def test_no_function_is_longer_than_40_lines():
+    assert [long for path in sorted(SCRIPTS.rglob("*.py")) for long in functions_longer_than(40, path)] == []
+
+
+# Pins.
 
 
 def pins(lines):
     return dict(line.split("==") for line in lines if re.fullmatch(r"[\w-]+==[\w.]+", line))
 
 
+REQUIREMENTS = (REPOSITORY / "requirements.txt").read_text().splitlines()
+
+
 def test_requirements_are_pinned_exactly_and_installed():
-    lines = (REPOSITORY / "requirements.txt").read_text().splitlines()
-    pinned = pins(lines)
-    assert [line for line in lines if line and not line.startswith("#") and line not in
-            {f"{name}=={version}" for name, version in pinned.items()}] == []  # fmt: skip
-    frozen = subprocess.run([TOOLS / "python", "-m", "pip", "freeze"], capture_output=True, text=True, check=True)
-    installed = {name.lower(): version for name, version in pins(
-        line.split("+")[0] for line in frozen.stdout.splitlines()).items()}  # fmt: skip
-    pinned = {name.lower(): version for name, version in pinned.items()}
+    pinned = pins(REQUIREMENTS)
+    exact = {f"{name}=={version}" for name, version in pinned.items()}
+    assert [line for line in REQUIREMENTS if line and line[0] != "#" and line not in exact] == []
+
+    def normal(name):
+        return re.sub(r"[-_.]+", "-", name).lower()
+
+    pinned = {normal(name): version for name, version in pinned.items()}
+    installed = {normal(found.name): found.version.split("+")[0] for found in distributions()}
     assert pinned.items() <= installed.items()
-    # What else pip lists on some machines: its own tools, and what a CUDA build of torch comes with.
+    # What else is there on some machines: pip's own tools, and what a CUDA build of torch comes with.
     others = {name for name in installed if not re.match(r"nvidia|cuda|triton|setuptools|wheel|pip", name)}
     assert others <= pinned.keys()
 
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "envs").glob("*.yaml")), ids=lambda path: path.name)
 def test_conda_environments_have_the_versions_of_the_requirements(path):
-    pinned = pins((REPOSITORY / "requirements.txt").read_text().splitlines())
-    (by_pip,) = [entry["pip"] for entry in yaml.safe_load(path.read_text())["dependencies"]
-                 if isinstance(entry, dict)]  # fmt: skip
+    dependencies = yaml.safe_load(path.read_text())["dependencies"]
+    (by_pip,) = [entry["pip"] for entry in dependencies if isinstance(entry, dict)]
     assert len(pins(by_pip)) == len(by_pip) > 0
-    assert pins(by_pip).items() <= pinned.items()
+    assert pins(by_pip).items() <= pins(REQUIREMENTS).items()
 
 
-def test_every_rule_has_environment_threads_resources_log_and_benchmark():
-    directives = ["conda:", "threads:", "resources:", "mem_mb=", "runtime=", "log:", "benchmark:"]
-    for path in (REPOSITORY / "rules").glob("*.smk"):
-        rules = re.split(r"^ *rule\b", path.read_text(), flags=re.MULTILINE)[1:]
-        for rule in rules:
-            assert [d for d in directives if d not in rule] == [], path.name
+def test_pre_commit_has_the_versions_of_the_requirements():
+    (tools,) = yaml.safe_load((REPOSITORY / ".pre-commit-config.yaml").read_text())["repos"]
+    used = [pin for hook in tools["hooks"] for pin in hook["additional_dependencies"]]
+    assert pins(used).items() <= pins(REQUIREMENTS).items()
+    assert {"ruff", "snakefmt"} == pins(used).keys()
 
 
-def test_every_path_that_the_readme_names_exists():
-    readme = (REPOSITORY / "README.md").read_text()
-    tour = readme.split("## A tour of the folders")[1]
-    files = {path.name for path in REPOSITORY.rglob("*.py") if ".venv" not in path.parts}
-    named = set(re.findall(r"\b[a-z_]+\.py\b", tour))
-    assert named and named <= files
-    library = {path.name for path in (REPOSITORY / "workflow/scripts/memorization").glob("*.py")}
-    assert library - {"__init__.py"} <= named
-    for path in re.findall(r"\]\(([^)]+)\)", readme):
-        assert (REPOSITORY / path).exists(), path
+# The rules, the figures and the profiles.
+
+
+@pytest.mark.slow
+def test_snakemake_lint_has_nothing_to_say():
+    """Among its complaints: a rule without a log, or without a conda environment."""
+    result = snakemake(REPOSITORY, "--lint", check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory):
+    """What a dry run of the smallest configuration, which uses every rule, says of one job of each rule."""
+    folder = copy_repository(tmp_path_factory.mktemp("repository"))
+    printed = snakemake(folder, "-n", "--configfile", "config/smoke.yaml").stdout
+    found = dict(re.findall(r"^rule (\w+):\n((?: +.*\n)+)", printed, re.MULTILINE))
+    del found["all"]
+    assert {"train", "aggregate", "plot_by_epoch"} <= found.keys()
+    return found
+
+
+@pytest.mark.slow
+def test_every_job_has_a_benchmark_and_says_its_memory_and_its_time(jobs):
+    for rule, job in jobs.items():
+        assert "\n    benchmark: " in job, rule
+        (resources,) = re.findall(r"^    resources: (.*)$", job, re.MULTILINE)
+        assert {"mem_mb", "runtime"} <= {entry.split("=")[0] for entry in resources.split(", ")}, rule
+
+
+@pytest.mark.slow
+def test_no_experiment_may_have_the_name_of_a_rule(jobs):
+    for name in ("all", *jobs):
+        with pytest.raises(ConfigurationError, match=f'"{name}" is the name of a rule'):
+            read_configuration({"experiments": {name: {"model": "dam"}}}, {})
+
+
+@pytest.mark.slow
+def test_the_slurm_profile_names_only_rules_that_there_are(jobs):
+    profile = yaml.safe_load((REPOSITORY / "profiles" / "slurm" / "config.yaml").read_text())
+    assert profile["executor"] == "slurm"
+    assert set(profile.get("set-resources", {})) <= set(jobs)
 
 
 def test_every_figure_has_a_caption():
@@ -88,20 +138,126 @@ def test_every_figure_has_a_caption():
     drawn = yaml.safe_load((REPOSITORY / "config" / "smoke.yaml").read_text())["experiments"].values()
     captions = {path.stem for path in (REPOSITORY / "report").glob("*.rst")} - {"any_figure"}
     assert captions == {figure for experiment in drawn for figure in experiment["figures"]}
-    assert {f"plot_{figure}.py" for figure in captions} <= {path.name for path in SCRIPTS.glob("*.py")}
+    assert captions == {path.stem.removeprefix("plot_") for path in SCRIPTS.glob("plot_*.py")}
 
 
-def test_the_slurm_profile_sets_the_resources_of_every_rule():
-    profile = yaml.safe_load((REPOSITORY / "profiles" / "slurm" / "config.yaml").read_text())
-    listed = subprocess.run(
-        [SNAKEMAKE, "--list-rules"], cwd=REPOSITORY, capture_output=True, text=True, check=True
-    )
-    # The targets of the experiments are rules without a job; a new figure has the resources of its rule.
-    targets = {"all", *yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text())["experiments"]}
-    rules = {rule for rule in listed.stdout.split() if rule not in targets and not rule.startswith("plot_")}
-    captions = {path.stem for path in (REPOSITORY / "report").glob("*.rst")} - {"any_figure"}
-    assert set(profile["set-resources"]) == rules | {f"plot_{figure}" for figure in captions}
-    # No experiment may have the name of one.
-    assert {*rules, "all"} == set(RULES)
-    for resources in profile["set-resources"].values():
-        assert {"mem_mb", "runtime"} <= set(resources)
+# The rooms of the library: which of the others each may import. Every room may import the sequences.
+
+MAY_IMPORT = {
+    "configuration": set(),
+    "models": set(),
+    "storage": set(),
+    "training": {"models", "storage"},
+    "tables": {"configuration", "storage"},
+    "figures": {"tables", "storage"},
+}
+
+
+def imported_modules(path, library):
+    """The modules that a module of the library imports anywhere, by their names from the library's folder on."""
+    package = (library.name, *path.parent.relative_to(library).parts)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".") for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            base = [*base, *(node.module.split(".") if node.module else [])]
+            yield from ([*base, alias.name] for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in (
+            "import_module",
+            "__import__",
+        ):
+            # The beginning of the name, if the rest is found out only at run time.
+            name = node.args[0].values[0] if isinstance(node.args[0], ast.JoinedStr) else node.args[0]
+            assert isinstance(name, ast.Constant), f"{path}:{node.lineno}: an import that cannot be checked"
+            level = len(name.value) - len(name.value.lstrip("."))
+            base = package[: len(package) - level + 1] if level else ()
+            yield [*base, *name.value.lstrip(".").split(".")]
+
+
+def forbidden_imports(library):
+    """The imports of one room from another that it may not know, as ``module: room``."""
+    for path in sorted(library.rglob("*.py")):
+        room, *_ = path.relative_to(library).parts
+        allowed = {"sequences", room} | MAY_IMPORT.get(room, set())
+        for names in imported_modules(path, library):
+            if names[0] == library.name and (len(names) == 1 or names[1] not in allowed):
+                yield f"{path.relative_to(library)}: {'.'.join(names)}"
+
+
+def test_rooms_import_only_what_they_may_know():
+    rooms = {path.name for path in LIBRARY.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert rooms == set(MAY_IMPORT)
+    assert list(forbidden_imports(LIBRARY)) == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "from ..storage.cache import read_pickle",
+        "from ..storage import cache",
+        "from .. import storage",
+        "import memorization.storage.cache as cache",
+        "from memorization.storage.cache import read_pickle",
+        "from memorization import storage",
+        "def read(path):\n    from ..storage.cache import read_pickle\n    return read_pickle(path)",
+        "if TYPE_CHECKING:\n    from ..training.training import Training",
+        "import importlib\nimportlib.import_module('memorization.storage.cache')",
+        "from importlib import import_module\nimport_module('..storage.cache', __package__)",
+        "from importlib import import_module\nimport_module(f'..storage.{name}', __package__)",
+    ],
+)
+def test_an_import_that_a_room_may_not_make_is_found(wrong, tmp_path):
+    library = tmp_path / "memorization"
+    good = "import torch\nfrom importlib import import_module\nfrom ..sequences import Stream\n"
+    good += "from .learners import build\nfrom . import dam\nimport_module(f'.{name}', __package__)\n"
+    for name, text in (("models/gpt.py", good), ("training/loop.py", "from ..models.gpt import build\n")):
+        (library / name).parent.mkdir(parents=True)
+        (library / name).write_text(text)
+    assert list(forbidden_imports(library)) == []
+    (library / "models" / "gpt.py").write_text(f"{good}{wrong}\n")
+    (found,) = forbidden_imports(library)
+    assert found.startswith("models/gpt.py: memorization.")
+
+
+# The pages.
+
+PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md")])
+# What docs/add-an-experiment.md tells its reader to write.
+OF_THE_READER = {"workflow/scripts/plot_forgetting_by_decay.py", "report/forgetting_by_decay.rst"}
+
+
+def paths_named(text):
+    """The words in backticks, and in code blocks of no language, that have the form of a path."""
+    blocks = re.findall(r"```\n(.*?)```", text, re.DOTALL)
+    inline = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    words = inline + [word for block in blocks for word in re.split(r"[\s,]+", block)]
+    path = r"(?:[A-Za-z_.][\w.-]*/)+[\w.-]*|[\w-]+\.(?:py|smk|md|yaml|json|rst|txt|cff|toml|mplstyle)"
+    return {word for word in words if re.fullmatch(path, word)}
+
+
+@pytest.fixture(scope="module")
+def known_paths(tmp_path_factory):
+    """Every path of the repository, beginning in any folder: `workflow/scripts/train.py`, `scripts/train.py`."""
+    folder = copy_repository(tmp_path_factory.mktemp("repository"))
+    paths = [path.relative_to(folder).parts for path in folder.rglob("*")]
+    return {"/".join(parts[i:]) for parts in paths for i in range(len(parts))}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_path_and_link_on_a_page_is_there(page, known_paths):
+    text = page.read_text()
+    links = {link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link}
+    assert {link for link in links if not (page.parent / link).exists()} == set()
+    # What the workflow makes is named too, and ignored by git.
+    made = [line.strip("/") for line in (REPOSITORY / ".gitignore").read_text().splitlines()]
+    named = {
+        path
+        for path in paths_named(text) - OF_THE_READER
+        if not any(fnmatch.fnmatch(path.split("/")[0], pattern) for pattern in made)
+    }
+    assert {path for path in named if path.strip("/") not in known_paths} == set()
+
+
+def test_the_readme_names_every_room():
+    assert {f"{room}/" for room in MAY_IMPORT} <= paths_named((REPOSITORY / "README.md").read_text())

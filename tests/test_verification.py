@@ -2,14 +2,14 @@
 
 import json
 import re
-import subprocess
 import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import REPOSITORY, copy_repository
+import verify
+from conftest import REPOSITORY, copy_repository, snakemake
 
 from memorization.storage.cache import write_pickle, write_table
 from memorization.storage.verification import DIFFERENT, IDENTICAL, WITHIN_TOLERANCE, compare, record
@@ -29,6 +29,8 @@ def contents():
             "logs": [{"iter": i, "loss": float(loss), "nothing": None} for i, loss in enumerate(losses)],
             "weights": torch.tensor(generator.normal(size=(4, 5)), dtype=torch.float32),
             "large": generator.normal(size=2000),
+            "pre_switch": [{"bias": generator.normal(size=3)}, {"bias": generator.normal(size=3)}],
+            "parts": [np.arange(3.0), np.arange(4.0)],
         },
         "sequences.pkl": {"sequences": generator.integers(2, size=(20, 10)), "appearances": np.arange(20)},
         "table.parquet": table,
@@ -59,7 +61,7 @@ def recorded(tmp_path_factory):
 
 
 def found(recorded, folder):
-    return {name.split("/")[-1]: (kind, what) for name, kind, what in compare(recorded, folder)}
+    return {name.split("/")[-1]: (answer, difference) for name, answer, difference in compare(recorded, folder)}
 
 
 def test_the_same_files_are_identical(recorded, tmp_path):
@@ -107,88 +109,121 @@ def change_column(column, row, to):
 @pytest.mark.parametrize(
     ("name", "change", "place"),
     [
-        (
-            "table.parquet",
-            change_column("accuracy", 11, lambda x: x + 0.11),
-            r"accuracy\[11\]: 0.\d+ is not 0.\d+",
-        ),
-        ("table.csv", change_column("accuracy", 11, lambda x: x + 0.11), r"accuracy\[11\]: 0.\d+ is not 0.\d+"),
-        (
-            "table.parquet",
-            change_column("accuracy", 11, lambda x: x + 0.003),
-            r"accuracy\[11\]: 0.\d+ is not 0.\d+",
-        ),
-        ("table.parquet", change_column("accuracy", 11, np.nan), r"accuracy\[11\]: nan is not 0.\d+"),
-        ("table.parquet", change_column("accuracy", 3, 0.5), r"accuracy\[3\]: 0.5 is not nan"),
-        ("table.parquet", change_column("rank", 7, 8), r"rank\[7\]: 8 is not 7"),
-        (
-            "table.parquet",
-            set_at("weights", to="initial"),
-            r"weights\[0\]: initial is not final \(and 29 more of 30\)",
-        ),
-        ("table.csv", change_column("weights", 4, "initial"), r"weights\[4\]: initial is not final"),
-        ("table.parquet", set_at("more", to=1), "more: is not in the record"),
-        ("table.csv", lambda table: table.pop("rank"), "rank: is missing"),
-        ("table.csv", change_column("accuracy", 30, 0.5), r"accuracy: .*\[31\] is not .*\[30\]"),
-        ("sequences.pkl", set_at("appearances", 5, to=6), r"appearances\[5\]: 6 is not 5"),
+        ("table.parquet", change_column("accuracy", 11, lambda x: x + 0.11), "accuracy: ['f8 .*', 0."),
+        ("table.parquet", change_column("accuracy", 11, lambda x: x + 0.01), "accuracy: ['f8 .*', 0."),
+        ("table.parquet", change_column("accuracy", 11, np.nan), "accuracy: ['f8 not finite .*"),
+        ("table.parquet", change_column("accuracy", 3, 0.5), "accuracy: ['f8', .*] in place of ['f8 not finite"),
+        ("table.parquet", change_column("rank", 7, 8), "rank: i8 .* in place of i8 .*"),
+        ("table.parquet", set_at("weights", to="initial"), "weights: O .* in place of O .*"),
+        ("table.parquet", set_at("more", to=1), "more: i8 .* in place of nothing"),
+        ("table.parquet", lambda table: table.pop("rank"), "rank: nothing in place of i8 "),
+        ("table.parquet", change_column("accuracy", 30, 0.5), "rows: 31 in place of 30 (and 3 more)"),
+        ("table.csv", change_column("accuracy", 11, lambda x: x + 0.11), "is not the text of table.parquet"),
+        ("sequences.pkl", set_at("appearances", 5, to=6), "appearances: i8[20] .* in place of i8[20] "),
+        ("sequences.pkl", set_at("sequences", 2, to=lambda x: x[::-1].copy()), "sequences: i8[20,10] .* in place"),
         (
             "sequences.pkl",
-            set_at("sequences", 2, to=lambda x: x[::-1].copy()),
-            r"sequences\[2\]\[\d\]: [01] is not",
+            set_at("appearances", to=lambda x: x.astype(np.int32)),
+            "appearances: i4[20] .* of i8[20] ",
         ),
-        ("sequences.pkl", set_at("appearances", to=lambda x: x.astype(np.int32)), "appearances: int32 of shape"),
-        ("run.pkl", reverse_losses, r"logs\[0\].loss: 0.5 is not 0.7"),
+        ("run.pkl", reverse_losses, "logs.loss: ['f8[6]', 0.6\\d*, .*] in place of ['f8[6]', 0.6"),
         (
             "run.pkl",
             set_at("weights", to=lambda x: x.flip(0)),
-            r"weights\[0\]\[0\]: .* is not .*and 19 more of 20",
+            "weights: ['f4[4,5]', .*] in place of ['f4[4,5]', ",
         ),
-        ("run.pkl", set_at("weights", to=lambda x: x.reshape(5, 4)), r"weights: .*\[5, 4\] is not .*\[4, 5\]"),
-        ("run.pkl", set_at("weights", (1, 2), to=np.nan), r"weights\[1\]\[2\]: nan is not"),
-        ("run.pkl", set_at("weights", (1, 2), to=-np.inf), r"weights\[1\]\[2\]: -inf is not"),
-        ("run.pkl", set_at("large", 1234, to=lambda x: x + 0.1), r"large\[1234\]: .* is not"),
-        ("run.pkl", set_at("args", "model", to="dam"), "args.model: dam is not gpt"),
-        ("run.pkl", set_at("args", "optimizer", to="sgd"), "args.optimizer: sgd is not adam"),
-        ("run.pkl", set_at("args", "lr", to=2e-8), "args.lr: 2e-08 is not 1e-08"),
-        ("run.pkl", set_at("args", "betas", to=(0.9, 0.99)), r"args.betas\[1\]: 0.99 is not 0.999"),
-        ("run.pkl", set_at("args", "empty", to={}), r"args.empty: {} is not \[\]"),
-        ("run.pkl", lambda run: run["logs"].pop(), r"logs\[5\].iter: is missing"),
+        (
+            "run.pkl",
+            set_at("weights", to=lambda x: x.reshape(5, 4)),
+            "weights: ['f4[5,4]', .*] in place of ['f4[4,5]'",
+        ),
+        ("run.pkl", set_at("weights", (1, 2), to=np.nan), "weights: ['f4[4,5] not finite "),
+        ("run.pkl", set_at("weights", (1, 2), to=-np.inf), "weights: ['f4[4,5] not finite "),
+        ("run.pkl", set_at("large", 1234, to=lambda x: x + 0.1), "large: ['f8[2000]', "),
+        ("run.pkl", set_at("pre_switch", 1, "bias", 0, to=lambda x: x + 0.1), "pre_switch.bias: ['f8[2,3]', "),
+        ("run.pkl", set_at("pre_switch", 1, to={"bias": np.zeros(4)}), "pre_switch.bias: ['f8[7]', "),
+        ("run.pkl", lambda run: run["pre_switch"].reverse(), "pre_switch.bias: ['f8[2,3]', "),
+        ("run.pkl", set_at("parts", 1, 2, to=5.0), "parts: ['f8[7]', "),
+        ("run.pkl", set_at("args", "model", to="dam"), "args.model: dam in place of gpt"),
+        ("run.pkl", set_at("args", "lr", to=2e-8), "args.lr: 2e-08 in place of 1e-08"),
+        ("run.pkl", set_at("args", "betas", to=(0.9, 0.99)), "args.betas: ['f8[2]', "),
+        ("run.pkl", set_at("args", "empty", to={}), "args.empty: {} in place of []"),
+        ("run.pkl", set_at("args", "empty", to=0), "args.empty: 0 in place of []"),
+        ("run.pkl", set_at("args", "lr", to=0), "args.lr: 0 in place of 1e-08"),
+        ("run.pkl", lambda run: run["logs"].pop(), "logs.iter: i8[5] .* in place of i8[6] .* (and 2 more)"),
         ("figure.png", None, "has other bytes, and no numbers to compare"),
     ],
 )
-def test_a_change_is_named_with_its_place_and_both_values(name, change, place, recorded, tmp_path):
+def test_a_change_is_named_with_its_place_and_both_summaries(name, change, place, recorded, tmp_path):
     changed = contents()
     if change:
         change(changed[name])
+        if name == "table.parquet":
+            changed["table.csv"] = changed[name]
     else:
         changed[name] = b"another"
-    kinds = found(recorded, write(changed, tmp_path))
-    kind, what = kinds.pop(name)
-    assert kind == DIFFERENT
-    assert re.match(place, what), what
-    assert set(kinds.values()) == {(IDENTICAL, "")}
+    answers = found(recorded, write(changed, tmp_path))
+    answer, difference = answers.pop(name)
+    assert answer == DIFFERENT
+    pattern = re.escape(place).replace(r"\.\*", ".*").replace(r"\\d\*", r"\d*")
+    assert re.match(pattern, difference), difference
+    if name == "table.parquet":
+        assert answers.pop("table.csv") == (DIFFERENT, difference)
+    assert set(answers.values()) == {(IDENTICAL, "")}
+
+
+@pytest.mark.parametrize("size", [1, 7, 100])
+def test_the_summary_of_floats_tells_a_change_of_any_value_from_rounding(size, tmp_path):
+    generator = np.random.default_rng(size)
+    values = generator.normal(1, 1, size)
+
+    def answers(changed):
+        """The answer for each of several arrays that take the place of ``values``."""
+        name = f"{generator.integers(1 << 40)}"
+        files = record(
+            write({f"{i}.pkl": {"values": values} for i in range(len(changed))}, tmp_path / f"{name}_0")
+        )
+        contents = {f"{i}.pkl": {"values": array} for i, array in enumerate(changed)}
+        return {answer for _, answer, _ in compare(files, write(contents, tmp_path / f"{name}_1"))}
+
+    one_changed = [values + 0.05 * (np.arange(size) == i) for i in range(size)]
+    assert answers(one_changed) == {DIFFERENT}
+    if size > 1:
+        assert answers([generator.permutation(values) for _ in range(20)]) == {DIFFERENT}
+    rounded = [values * (1 + 1e-4 * generator.uniform(-1, 1, size)) for _ in range(20)]
+    shifted = [values * (1 + shift) for shift in (1e-4, -1e-4)]
+    assert answers(rounded + shifted) == {WITHIN_TOLERANCE}
 
 
 @pytest.mark.parametrize("name", ["run.pkl", "table.parquet", "table.csv"])
 def test_a_file_that_cannot_be_read_is_different(name, recorded, tmp_path):
     kind, what = found(recorded, write(contents() | {name: b""}, tmp_path))[name]
     assert kind == DIFFERENT
-    assert what.startswith("cannot be read: ")
+    assert what.startswith("cannot be read: " if name != "table.csv" else "is not the text of table.parquet")
 
 
-def verify(*arguments):
-    call = [sys.executable, REPOSITORY / "workflow" / "scripts" / "verify.py", *map(str, arguments)]
-    done = subprocess.run(call, capture_output=True, text=True, check=False)
-    assert not done.stderr
-    return done.returncode, done.stdout.splitlines()
+@pytest.fixture
+def call_verify(monkeypatch, capsys):
+    """Call the command; return its status and the lines that it prints."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["verify.py", *map(str, arguments)])
+        try:
+            verify.main()
+            status = 0
+        except SystemExit as end:
+            status = end.code
+        return status, capsys.readouterr().out.splitlines()
+
+    return call
 
 
-def test_the_command_names_what_differs_and_ends_with_status_1(tmp_path):
+def test_the_command_names_what_differs_and_ends_with_status_1(call_verify, tmp_path):
     path = tmp_path / "record.json"
     folder = write(contents(), tmp_path / "recorded")
-    assert verify("--update", "--folder", folder, "--record", path) == (0, [f"5 files recorded in {path}"])
+    assert call_verify("--update", "--folder", folder, "--record", path) == (0, [f"5 files recorded in {path}"])
     assert [file.name for file in tmp_path.iterdir() if file.is_file()] == ["record.json"]
-    assert verify("--folder", folder, "--record", path) == (
+    assert call_verify("--folder", folder, "--record", path) == (
         0,
         ["5 identical, 0 equal within tolerance, 0 different"],
     )
@@ -197,28 +232,35 @@ def test_the_command_names_what_differs_and_ends_with_status_1(tmp_path):
     changed["sequences.pkl"]["appearances"][5] += 1
     changed["run.pkl"]["weights"] *= 1 + 1e-6
     changed["extra.csv"] = changed.pop("table.csv")
-    status, lines = verify("--folder", write(changed, tmp_path / "changed"), "--record", path)
+    status, lines = call_verify("--folder", write(changed, tmp_path / "changed"), "--record", path)
     assert status == 1
-    assert lines[:5] == [
+    assert lines[:2] + lines[3:5] == [
         "results_smoke/extra.csv: different: is not in the record",
         "results_smoke/run.pkl: equal within tolerance",
-        "results_smoke/sequences.pkl: different: appearances[5]: 6 is not 5",
         "results_smoke/table.csv: different: is not made",
         "2 identical, 1 equal within tolerance, 3 different",
     ]
+    assert lines[2].startswith("results_smoke/sequences.pkl: different: appearances: i8[20] ")
 
     changed = contents()
     changed["run.pkl"]["weights"] *= 1 + 1e-6
-    status, lines = verify("--folder", write(changed, tmp_path / "noise"), "--record", path)
+    status, lines = call_verify("--folder", write(changed, tmp_path / "noise"), "--record", path)
     assert (status, lines[0]) == (0, "results_smoke/run.pkl: equal within tolerance")
+
+
+def test_the_record_has_one_line_for_each_file(call_verify, tmp_path):
+    call_verify("--update", "--folder", write(contents(), tmp_path), "--record", tmp_path / "record.json")
+    lines = (tmp_path / "record.json").read_text().splitlines()
+    for name in FILES:
+        (line,) = [line for line in lines if f'"{name}"' in line]
+        assert re.match(rf'"{name}":\["[0-9a-f]{{16}}",', line)
 
 
 @pytest.mark.slow
 def test_the_record_is_of_the_files_that_the_smallest_configuration_makes(tmp_path):
-    recorded = json.loads((REPOSITORY / "config" / "verified.json").read_text())["files"]
+    recorded = json.loads((REPOSITORY / "tests" / "verified.json").read_text())["files"]
     folder = copy_repository(tmp_path)
-    call = [sys.executable, "-m", "snakemake", "-n", "--quiet", "--configfile", "config/smoke.yaml", "--summary"]
-    listed = subprocess.run(call, cwd=folder, capture_output=True, text=True, check=True).stdout
+    listed = snakemake(folder, "-n", "--quiet", "--configfile", "config/smoke.yaml", "--summary").stdout
     made = {line.split("\t")[0] for line in listed.splitlines()[1:]}
     made = {path for path in made if path.startswith(("cache_smoke/", "results_smoke/"))}
-    assert made == set(recorded)
+    assert made == {f"{parent}/{name}" for parent, files in recorded.items() for name in files}

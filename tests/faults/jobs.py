@@ -9,8 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
-import torch
-import torch._dynamo  # torch imports it at the first step: here once for all forks
 from conftest import Named
 
 from memorization.configuration.settings import SETTINGS_OF_MODEL, Stage, settings_until
@@ -32,6 +30,22 @@ SMALL = {
 }  # fmt: skip
 
 
+# The jobs of a run in their order, each with its outputs.
+OUTPUTS = {
+    "generate_sequences": {"sequences": "run_sequences.pkl"},
+    "train_trunk": {"trunk": "trunk.pkl"},
+    "train": {"results": "run.pkl"},
+    "evaluate_validation": {
+        table: f"run_{table}.parquet"
+        for table in ("evaluation", "positions", "attention", "epochs", "diagnostics")
+    },
+}
+INPUTS = {
+    "train": {"sequences": "run_sequences.pkl", "trunk": "trunk.pkl"},
+    "evaluate_validation": {"sequences": "run_sequences.pkl", "results": "run.pkl"},
+}
+
+
 class Run:
     """The jobs of one run in a folder: its sequences, its trunk, its training and its evaluation."""
 
@@ -40,40 +54,26 @@ class Run:
         self.checkpoint_seconds = checkpoint_seconds
         resolved = SETTINGS_OF_MODEL[model](**SMALL[model], model=model, seed=5).resolved()
         self.settings = settings_until(Stage.EVALUATION, resolved)
-        self.starts = list(range(0, resolved["num_iters"], resolved["num_iters_per_set"]))
         folder.mkdir(exist_ok=True)
 
     def job(self, rule: str) -> SimpleNamespace:
         """Return what the script of ``rule`` sees as ``snakemake``."""
         settings, path = self.settings, lambda name: str(self.folder / name)
-        s = {key: settings[key] for key in ("seed", "K", "len_context")}
-        parts = {
-            "generate_sequences": (
-                {},
-                {"sequences": "run_sequences.pkl"},
-                {**s, "switch_start_iter": self.starts},
-            ),
-            "train_trunk": ({}, {"trunk": "trunk.pkl"}, {"settings": settings_until(Stage.SWITCH, settings)}),
-            "train": (
-                {"sequences": "run_sequences.pkl", "trunk": "trunk.pkl"},
-                {"results": "run.pkl"},
-                {"settings": settings},
-            ),
-            "evaluate_validation": (
-                {"sequences": "run_sequences.pkl", "results": "run.pkl"},
-                {
-                    table: f"run_{table}.parquet"
-                    for table in ("evaluation", "positions", "attention", "epochs", "diagnostics")
-                },
-                {"num_held_out": 20},
-            ),
+        starts = list(range(0, settings["num_iters"], settings["num_iters_per_set"]))
+        params = {
+            "generate_sequences": {
+                **{key: settings[key] for key in ("seed", "K", "len_context")},
+                "switch_start_iter": starts,
+            },
+            "train_trunk": {"settings": settings_until(Stage.SWITCH, settings)},
+            "train": {"settings": settings},
+            "evaluate_validation": {"num_held_out": 20},
         }
-        inputs, outputs, params = parts[rule]
         return SimpleNamespace(
             rule=rule,
-            input=Named(**{key: path(name) for key, name in inputs.items()}),
-            output=Named(**{key: path(name) for key, name in outputs.items()}),
-            params=Named(**params, code="of the test"),
+            input=Named(**{key: path(name) for key, name in INPUTS.get(rule, {}).items()}),
+            output=Named(**{key: path(name) for key, name in OUTPUTS[rule].items()}),
+            params=Named(**params[rule], code="of the test"),
             log=[path(f"{rule}.log")],
             config={"checkpoint_seconds": self.checkpoint_seconds},
             wildcards=SimpleNamespace(run="run", trunk="trunk"),
@@ -81,6 +81,9 @@ class Run:
 
     def start(self, rule: str, before: Callable[[], None] = lambda: None) -> int:
         """Start the job in a process of its own, which calls ``before`` first; return the process's number."""
+        # torch imports it at the first step of an optimiser: here once for all forks.
+        import torch._dynamo
+
         process = os.fork()
         if process:
             return process
@@ -101,11 +104,6 @@ class Run:
         """Run the job to its end, and return its status: negative, the signal that killed it."""
         return wait(self.start(rule, before))
 
-    def run_all(self) -> None:
-        """Run every job of the run, uninterrupted."""
-        for rule in ("generate_sequences", "train_trunk", "train", "evaluate_validation"):
-            assert self.run(rule) == 0, self.said(rule)
-
     def said(self, rule: str) -> list[str]:
         """Return the lines that a job has printed."""
         path = self._printed(rule)
@@ -116,13 +114,9 @@ class Run:
         return self.folder.with_name(f"{self.folder.name}.{rule}.stderr")
 
     def files(self) -> dict[str, bytes]:
-        """Return the results of the run: what is compared byte for byte."""
-        return {path.name: path.read_bytes() for path in sorted(self.folder.glob("*.p*")) if is_result(path)}
-
-
-def is_result(path: Path) -> bool:
-    """Tell a result from logs, sidecars and checkpoints."""
-    return path.suffix in (".pkl", ".parquet") and ".checkpoint" not in path.name and path.name[0] != "."
+        """Return the results that are there, which are compared byte for byte: no log, sidecar or checkpoint."""
+        names = [name for outputs in OUTPUTS.values() for name in outputs.values()]
+        return {name: (self.folder / name).read_bytes() for name in names if (self.folder / name).exists()}
 
 
 def run_script(rule: str, job: SimpleNamespace) -> None:
@@ -137,7 +131,7 @@ def wait(process: int) -> int:
 
 
 def kill_after(process: int, seconds: float) -> int:
-    """Kill a process after so long, where it has not ended by then, and return its status."""
+    """Kill a process after so long, unless it has ended by then, and return its status."""
     time.sleep(seconds)
     # A process that has ended is there until it is waited for.
     os.kill(process, signal.SIGKILL)

@@ -9,23 +9,22 @@ import pytest
 import yaml
 from conftest import SNAKEMAKE, copy_repository, snakemake
 
-pytestmark = pytest.mark.slow
+# `make faults` deals out single tests, but for those of a group.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
 
 SMALL = {
-    "checkpoint_seconds": 0.2,
+    "checkpoint_seconds": 0.1,
     "defaults": {
         "one_layer_attention": {
             "K": 30, "len_context": 12, "num_heads": 2, "num_hidden_features": 4, "batch_size": 16,
-            "num_iters_per_set": 400, "num_iters_per_epoch": 100, "num_held_out": 20,
+            "num_iters_per_set": 1000, "num_iters_per_epoch": 250, "num_held_out": 20,
         }
     },
     "experiments": {
-        "freeze": {
-            "model": "one_layer_attention", "sweep": {"freeze": ["none", "mlp"]}, "seeds": 1,
-            "figures": ["by_weights"],
-        },
+        "freeze": {"model": "one_layer_attention", "freeze": "mlp", "seeds": 1, "figures": ["by_weights"]},
     },
 }  # fmt: skip
+FIGURE = "results/freeze/by_weights.png"
 
 
 def repository(folder):
@@ -45,10 +44,10 @@ def results(folder):
 
 
 def start(folder):
-    """Start the workflow in a process group of its own."""
-    with open(folder / "printed", "w") as printed:
+    """Start the workflow, as far as one figure, in a process group of its own."""
+    with open(folder / "printed", "a") as printed:
         return subprocess.Popen(
-            [SNAKEMAKE, "--cores", "2"],
+            [SNAKEMAKE, "--cores", "2", FIGURE],
             cwd=folder,
             stdout=printed,
             stderr=printed,
@@ -57,52 +56,53 @@ def start(folder):
         )
 
 
+def wait_for(pattern, folder, process):
+    """Wait until a file of this pattern is there, while the workflow runs."""
+    while not list(folder.glob(pattern)):
+        assert process.poll() is None, (folder / "printed").read_text()
+        time.sleep(0.01)
+
+
 @pytest.fixture(scope="module")
-def reference(tmp_path_factory):
-    """The files of an uninterrupted run, and how long it takes."""
-    folder = repository(tmp_path_factory.mktemp("reference"))
-    begin = time.monotonic()
-    snakemake(folder, "--cores", "2")
-    return results(folder), time.monotonic() - begin
-
-
-def test_the_workflow_killed_with_its_jobs_goes_on_by_itself_to_the_same_bytes(reference, tmp_path):
-    expected, seconds = reference
-    folder = repository(tmp_path)
-    # In the trunk, in the branches, in the tables.
-    for share in (0.3, 0.3, 0.3):
-        process = start(folder)
-        time.sleep(share * seconds)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    snakemake(folder, "--cores", "2")
-    assert results(folder) == expected
-    left = [path for path in (folder / "cache").rglob("*") if ".tmp" in path.name or "checkpoint" in path.name]
-    assert left == []
-
-
-def test_a_second_run_in_the_same_folder_says_so_in_one_line_and_harms_nothing(reference, tmp_path):
-    expected, _ = reference
-    folder = repository(tmp_path)
+def beside_another(tmp_path_factory):
+    """The folder of a run, and what a second run and a dry run beside it ended with."""
+    folder = repository(tmp_path_factory.mktemp("beside"))
     first = start(folder)
-    while "rule train" not in (folder / "printed").read_text():
-        time.sleep(0.1)
-        assert first.poll() is None
-    second = snakemake(folder, "--cores", "2", check=False)
+    wait_for("cache/*/*/*.log", folder, first)
+    second = snakemake(folder, "--cores", "2", FIGURE, check=False)
+    dry = snakemake(folder, "-n", check=False)
+    assert first.poll() is None, "the first run ended before the others"
+    assert first.wait() == 0, (folder / "printed").read_text()
+    return folder, second, dry
+
+
+def test_a_second_run_in_the_same_folder_says_so_in_one_line(beside_another):
+    _, second, _ = beside_another
     assert second.returncode == 1
     said = "another run of the workflow is going on in this folder: wait for it to end, or run in another folder"
     assert second.stderr.splitlines()[-1] == said
     assert "Traceback" not in second.stderr
-    assert first.wait() == 0, (folder / "printed").read_text()
-    assert results(folder) == expected
 
 
-def test_a_dry_run_beside_a_run_is_let_through(reference, tmp_path):
+def test_a_dry_run_beside_a_run_is_let_through(beside_another):
+    _, _, dry = beside_another
+    assert dry.returncode == 0, dry.stderr
+
+
+def test_the_workflow_killed_with_its_jobs_goes_on_by_itself_to_the_same_bytes(beside_another, tmp_path):
+    """The bytes of a run that was never killed, and beside which a second one was refused."""
     folder = repository(tmp_path)
-    first = start(folder)
-    while "rule train" not in (folder / "printed").read_text():
-        time.sleep(0.1)
-        assert first.poll() is None
-    assert snakemake(folder, "-n").returncode == 0
-    os.killpg(first.pid, signal.SIGKILL)
-    first.wait()
+    # In the training of the trunk, in that of a branch, and in what follows them.
+    for moment in (
+        "cache/_trunks/*/*.checkpoint.pkl",
+        "cache/freeze/*/*.checkpoint.pkl",
+        "results/freeze/logs/*.log",
+    ):
+        process = start(folder)
+        wait_for(moment, folder, process)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    snakemake(folder, "--cores", "2", FIGURE)
+    assert results(folder) == results(beside_another[0])
+    left = [path for path in (folder / "cache").rglob("*") if ".tmp" in path.name or "checkpoint" in path.name]
+    assert left == []

@@ -1,7 +1,7 @@
 """Print where a result comes from: ``python workflow/scripts/trace.py results/freeze/by_epoch.png``.
 
-Each file stands below what was made from it, with the rule that made it, the code, and whether it is still the
-file that was used.
+A file is printed below the file that was made from it, with its rule and its code, and whether it has changed
+since.
 """
 
 import json
@@ -12,19 +12,19 @@ from memorization.storage.provenance import SUFFIX, sha256
 
 
 def trace(path: Path, used: str | None, depth: int, seen: set[Path]) -> None:
-    """Print a file and, the first time it is met, what it was made from.
+    """Print a file and the files that it was made from.
 
-    ``used`` is the hash that the file had when it was used.
+    ``used`` is the hash that the file had when it was used. The files below one in ``seen`` are not repeated.
     """
     indent = "  " * depth
     if not path.exists():
-        print(f"{indent}{path}: is not there any more")
+        print(f"{indent}{path}: no longer exists")
         return
     now = sha256(path)
     state = "" if used in (None, now) else "; CHANGED since it was used"
     sidecar = Path(f"{path}{SUFFIX}")
     if not sidecar.exists():
-        print(f"{indent}{path}: no provenance beside it{state}")
+        print(f"{indent}{path}: has no provenance{state}")
         return
     record = json.loads(sidecar.read_text(encoding="utf-8"))
     if record["sha256"] != now:
@@ -39,13 +39,13 @@ def trace(path: Path, used: str | None, depth: int, seen: set[Path]) -> None:
     if record["rule"] in ("train", "train_trunk"):
         settings = record["params"]["settings"]
         print(f"{indent}  settings: {', '.join(f'{key}={value}' for key, value in settings.items())}")
-    for source, its_hash in record["inputs"].items():
-        trace(Path(source), its_hash, depth + 1, seen)
+    for source, source_hash in record["inputs"].items():
+        trace(Path(source), source_hash, depth + 1, seen)
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit("give one file: python workflow/scripts/trace.py results/freeze/by_epoch.png")
     if not Path(sys.argv[1]).exists():
-        sys.exit(f"there is no file {sys.argv[1]}; paths begin in the folder of the repository")
+        sys.exit(f"there is no file {sys.argv[1]}; paths are relative to the folder of the repository")
     trace(Path(sys.argv[1]), None, 0, set())

@@ -1,8 +1,7 @@
-"""Run config/smoke.yaml anew in a scratch folder and compare every file with config/verified.json.
+"""Run config/smoke.yaml anew in a scratch folder and compare every file with tests/verified.json.
 
 ``python workflow/scripts/verify.py`` compares; with ``--update`` it writes the record. ``--folder`` takes the
-files of a run that is there in place of a new one, ``--record`` another record. Ends with status 1 where a file
-is different.
+files of an earlier run in place of a new one, ``--record`` another record. The status is 1 if a file is different.
 """
 
 import argparse
@@ -19,7 +18,7 @@ from memorization.storage.provenance import library_versions, processor
 from memorization.storage.verification import DIFFERENT, IDENTICAL, TOLERANCE, WITHIN_TOLERANCE, compare, record
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-# What a run of the workflow reads.
+# The parts of the repository that a run of the workflow reads.
 PARTS = ("Snakefile", "rules", "workflow", "config", "profiles", "report", "envs")
 
 
@@ -40,38 +39,52 @@ def update(folder: Path, path: Path) -> None:
     """Write the record of the files in ``folder``."""
     files = record(folder)
     made_by = {"processor": processor(), "libraries": library_versions()}
-    text = json.dumps({"made_by": made_by, "files": files}, indent=0, sort_keys=True)
     with atomic_write(path) as file:
-        file.write(text.encode() + b"\n")
+        file.write(_record_text(made_by, files).encode())
     print(f"{len(files)} files recorded in {path}")
 
 
+def _record_text(made_by: dict, files: dict[str, list]) -> str:
+    """Return the record as JSON with one line per file, so that a diff shows which files changed."""
+    folders: dict[str, list[str]] = {}
+    for name, entry in files.items():
+        folder, _, file = name.rpartition("/")
+        line = f"{json.dumps(file)}:{json.dumps(entry, separators=(',', ':'))}"
+        folders.setdefault(json.dumps(folder), []).append(line)
+    blocks = [f"{folder}: {{\n" + ",\n".join(lines) + "\n}" for folder, lines in folders.items()]
+    return f'{{\n"made_by": {json.dumps(made_by)},\n"files": {{\n' + ",\n".join(blocks) + "\n}}\n"
+
+
 def differ(folder: Path, path: Path) -> bool:
-    """Print what is not as recorded of the files in ``folder``; return whether any is different."""
-    recorded = json.loads(path.read_text(encoding="utf-8"))
+    """Print which files in ``folder`` are not as recorded; return whether any is different."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    recorded = {
+        f"{parent}/{file}": entry for parent, files in content["files"].items() for file, entry in files.items()
+    }
     counts = Counter()
-    for name, kind, what in compare(recorded["files"], folder):
-        counts[kind] += 1
-        if kind != IDENTICAL:
-            print(f"{name}: {kind}{f': {what}' if what else ''}")
-    print(", ".join(f"{counts[kind]} {kind}" for kind in (IDENTICAL, WITHIN_TOLERANCE, DIFFERENT)))
+    for name, answer, difference in compare(recorded, folder):
+        counts[answer] += 1
+        if answer != IDENTICAL:
+            print(f"{name}: {answer}{f': {difference}' if difference else ''}")
+    print(", ".join(f"{counts[answer]} {answer}" for answer in (IDENTICAL, WITHIN_TOLERANCE, DIFFERENT)))
     if counts.total() > counts[IDENTICAL]:
         print(
-            f"recorded on {recorded['made_by']['processor']}, compared on {processor()}; a float may differ by "
-            f"{TOLERANCE} of itself and of the root mean square of its array, all else must be equal"
+            f"recorded on {content['made_by']['processor']}, compared on {processor()}; an array of floats "
+            "is shown as [kind and shape, root mean square, weighted sum], another as kind, shape and hash; "
+            f"a float may differ by {TOLERANCE} of itself, these numbers by {TOLERANCE} of the root mean square"
         )
     return counts[DIFFERENT] > 0
 
 
 def main() -> None:
-    """Run the workflow, unless its files are there; compare, or write the record."""
+    """Run the workflow, unless its files are given; compare them, or write the record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--update", action="store_true")
     parser.add_argument("--folder", type=Path)
-    parser.add_argument("--record", type=Path, default=REPOSITORY / "config" / "verified.json")
+    parser.add_argument("--record", type=Path, default=REPOSITORY / "tests" / "verified.json")
     options = parser.parse_args()
     if options.folder and not options.folder.is_dir():
-        parser.error(f"{options.folder} is no folder")
+        parser.error(f"{options.folder} is not a folder")
     with tempfile.TemporaryDirectory(prefix="verify_") as scratch:
         folder = options.folder or Path(scratch)
         if not options.folder:

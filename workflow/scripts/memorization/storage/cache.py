@@ -28,7 +28,10 @@ PICKLE_PROTOCOL = 5
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
-    """Open a temporary file beside ``path`` that takes its place at the end, or leaves no trace."""
+    """Open a temporary file that replaces ``path`` at the end; after an error ``path`` is as it was.
+
+    Raises `OSError` with the name of ``path``.
+    """
     path = Path(path)
     remove_what_was_left(path)
     temporary = path.with_name(f".{path.name}.{_HOST}.{os.getpid()}.tmp")
@@ -39,7 +42,7 @@ def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        # A full disk does not say by itself which file it was too full for.
+        # The error of a full disk does not name the file.
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
@@ -50,12 +53,12 @@ def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
         os.close(folder)
 
 
-# Two machines that share a folder can have processes of one number.
+# Processes of two machines that share a folder can have the same number.
 _HOST = f"{zlib.crc32(platform.node().encode()):08x}"
 
 
 def remove_what_was_left(path: Path) -> None:
-    """Remove what killed processes of this machine left half-written of ``path``."""
+    """Remove the temporary files of ``path`` that killed processes of this machine left behind."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.{_HOST}.*.tmp"):
         process = int(left.name.split(".")[-2])
         try:
@@ -63,17 +66,17 @@ def remove_what_was_left(path: Path) -> None:
         except ProcessLookupError:
             left.unlink(missing_ok=True)
         except OSError:
-            pass  # Another user's, and alive.
+            pass  # It belongs to another user, and is alive.
 
 
 def how_to_make_again(path: str | Path) -> str:
-    """Return what ends the message about a damaged file: the command that makes it again."""
+    """Return the end of the message about a damaged file: the command that makes it again."""
     command = f"snakemake --cores 2 --force {path}"
-    return f"make it again: {command} (with --configfile, where that is not config/config.yaml)"
+    return f"make it again: {command} (with --configfile, if that is not config/config.yaml)"
 
 
 class DamagedTableError(ValueError):
-    """A table is not what the workflow writes."""
+    """A table cannot be read, or lacks a column that the workflow writes."""
 
 
 class _DeterministicPickler(pickle.Pickler):
@@ -81,28 +84,28 @@ class _DeterministicPickler(pickle.Pickler):
 
     def __init__(self, file: IO[bytes]):
         super().__init__(file, protocol=PICKLE_PROTOCOL)
-        # Without the memo the bytes depend on values alone, not on which equal objects are the same.
+        # The memo would make the bytes depend on which equal values are one object.
         self.fast = True
 
     def reducer_override(self, obj: Any) -> Any:
-        # No tensor is met where nobody imported torch: jobs on arrays start seconds faster without it.
+        # If torch is not imported, there are no tensors. Jobs on arrays alone start seconds sooner without it.
         torch = sys.modules.get("torch")
         if torch and isinstance(obj, torch.Tensor):
             return torch.from_numpy, (obj.detach().cpu().numpy(),)
         if torch and obj is torch.from_numpy:
-            # By its name in torch: by its own account it is an attribute of a private class.
+            # Its public name in torch; its own attributes name a private class.
             return "from_numpy"
         return NotImplemented
 
 
 def write_pickle(content: Any, path: str | Path) -> None:
-    """Write ``content`` (dicts, lists, numbers, arrays, tensors; nothing that contains itself)."""
+    """Write ``content``: dicts, lists, numbers, arrays and tensors, none of which contains itself."""
     with atomic_write(path) as file:
         _DeterministicPickler(file).dump(content)
 
 
 def write_checked_pickle(content: Any, path: str | Path) -> None:
-    """Write ``content`` as `write_pickle` does, with a checksum at the end for `read_checked_pickle`."""
+    """Write ``content`` as `write_pickle` does, with a checksum at the end."""
     buffer = io.BytesIO()
     _DeterministicPickler(buffer).dump(content)
     with atomic_write(path) as file:
@@ -111,7 +114,10 @@ def write_checked_pickle(content: Any, path: str | Path) -> None:
 
 
 def read_checked_pickle(path: str | Path) -> Any:
-    """Read what `write_checked_pickle` wrote; `DamagedPickleError` where a single bit of it is another."""
+    """Return what `write_checked_pickle` wrote.
+
+    Raises `DamagedPickleError` if a single bit has changed.
+    """
     data = Path(path).read_bytes()
     content, checksum = data[:-32], data[-32:]
     if hashlib.sha256(content).digest() != checksum:
@@ -120,10 +126,10 @@ def read_checked_pickle(path: str | Path) -> Any:
 
 
 def read_pickle(path: str | Path) -> Any:
-    """Read a pickle of the cache.
+    """Return the content of a pickle of the cache.
 
-    Raises `DamagedPickleError`, with the command that makes the file again, and `UnsafePickleError` where it
-    asks for what is not in a cache.
+    Raises `DamagedPickleError` with the command that makes the file again, and `UnsafePickleError` if the file
+    asks for something that no file of the cache holds.
     """
     try:
         with open(path, "rb") as file:
@@ -133,28 +139,33 @@ def read_pickle(path: str | Path) -> Any:
 
 
 def write_table(table: "pd.DataFrame", path: str | Path) -> None:
-    """Write a tidy table as ``.parquet`` or ``.csv``, by the ending of ``path``."""
+    """Write a tidy table as ``.parquet`` or ``.csv``; the ending of ``path`` decides."""
     with atomic_write(path) as file:
         if Path(path).suffix == ".csv":
-            table.to_csv(file, index=False, float_format="%.6g")
+            file.write(csv_text(table))
         else:
             table.to_parquet(file, index=False)
+
+
+def csv_text(table: "pd.DataFrame") -> bytes:
+    """Return a table as the text of a ``.csv``, floats with six digits."""
+    return table.to_csv(index=False, float_format="%.6g").encode()
 
 
 def read_table(
     path: str | Path, columns: list[str] | None = None, needed: list[str] | None = None
 ) -> "pd.DataFrame":
-    """Read the ``columns`` (all of them by default) of a ``.parquet`` table.
+    """Return the ``columns`` (all of them by default) of a ``.parquet`` table.
 
-    Raises `DamagedTableError`, with the command that makes it again, where it is none or lacks a column that is
-    asked for or ``needed``.
+    Raises `DamagedTableError` with the command that makes the file again, if it is not a table or lacks one of the
+    ``columns`` or of the columns ``needed``.
     """
     import pandas as pd
     import pyarrow as pa
 
     try:
         table = pd.read_parquet(path, columns=columns)
-        # Arrow would keep the memory that it has read into beside the table.
+        # Otherwise Arrow keeps the memory into which it has read, as well as the table.
         pa.default_memory_pool().release_unused()
         if missing := [column for column in needed or [] if column not in table]:
             raise KeyError(f"no column {', '.join(missing)}")
@@ -162,17 +173,17 @@ def read_table(
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-        what = next(iter(str(error).splitlines()), type(error).__name__)
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise DamagedTableError(
-            f"{path} is damaged, or was made by another version ({what}); {how_to_make_again(path)}"
+            f"{path} is damaged, or was made by another version ({reason}); {how_to_make_again(path)}"
         ) from error
 
 
 def write_figure(figure: Any, path: str | Path) -> None:
-    """Write a matplotlib figure as ``.pdf`` or ``.png``, by the ending of ``path``, without a date."""
+    """Write a matplotlib figure as ``.pdf`` or ``.png`` without a date; the ending of ``path`` decides."""
     suffix = Path(path).suffix[1:]
     metadata = {"CreationDate": None} if suffix == "pdf" else None
-    # To memory first: what matplotlib does with a file that cannot be written hides why.
+    # Drawn in memory first: if a file cannot be written, matplotlib's own error hides the reason.
     drawn = io.BytesIO()
     figure.savefig(drawn, format=suffix, metadata=metadata)
     with atomic_write(path) as file:

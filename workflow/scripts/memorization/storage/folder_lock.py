@@ -6,7 +6,7 @@ from typing import IO
 
 
 class FolderInUseError(RuntimeError):
-    """Another run of the workflow is going on in this folder."""
+    """Another run of the workflow is using this folder."""
 
 
 # The lock is held as long as the file is open.
@@ -14,9 +14,9 @@ _held: list[IO[str]] = []
 
 
 def hold_folder(path: str | Path) -> None:
-    """Take the lock ``path`` and hold it until the process ends, however it ends.
+    """Take the lock ``path`` and hold it until the process ends, even if it is killed.
 
-    Raises `FolderInUseError` where another process holds it.
+    Raises `FolderInUseError` if another process holds the lock.
     """
     file = open(path, "w", encoding="utf-8")  # noqa: SIM115 - open until the process ends
     try:

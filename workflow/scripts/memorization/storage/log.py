@@ -6,9 +6,9 @@ from typing import IO
 
 
 def start_log(path: str) -> IO[str]:
-    """Send the messages of the library to the log file at ``path`` and return it.
+    """Send the messages of the library to the log file at ``path`` and return the open file.
 
-    What ends the job goes there too, whole; the terminal gets one line of it.
+    An error that ends the job is logged with its traceback, and the terminal shows its first line.
     """
 
     def log_whole_and_show_line(kind, error, traceback):
@@ -16,13 +16,13 @@ def start_log(path: str) -> IO[str]:
         first_line = next(iter(str(error).splitlines()), "")
         print(f"{kind.__name__}: {first_line} (more in {path})", file=sys.stderr)
 
-    # The log may be the first that cannot be written.
+    # First without a file, since the log itself may be what cannot be written.
     logging.basicConfig(handlers=[logging.NullHandler()], force=True)
     sys.excepthook = log_whole_and_show_line
     log = open(path, "w", encoding="utf-8", buffering=1)  # noqa: SIM115 - open until the job ends
     logging.basicConfig(
         stream=log, level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True
     )
-    # A full disk ends the job by what it writes, not by what it says of it.
+    # On a full disk the job fails in its own write, not in logging.
     logging.raiseExceptions = False
     return log

@@ -1,4 +1,4 @@
-"""Where a result comes from: a sidecar beside each file, ``<file>.provenance.json``."""
+"""Where a result comes from: beside each file a sidecar, ``<file>.provenance.json``."""
 
 import hashlib
 import json
@@ -18,10 +18,10 @@ CODE_PATHS = ("Snakefile", "rules", "workflow", "requirements.txt", "envs")
 
 
 def write_provenance(job: Any) -> None:
-    """Write beside each output of a job what it was made by and from.
+    """Write a sidecar beside each output of a job: its rule, settings, inputs, code and libraries.
 
-    ``job`` is the object ``snakemake`` of a script. Paths are as the workflow has them, inside its folder
-    where they are; there is neither a time nor a host name.
+    ``job`` is the object ``snakemake`` of a script. Paths are those of the workflow, relative to its folder if
+    they lie in it. There is no time and no host name.
     """
     outputs = {str(path) for path in job.output}
     record = {
@@ -46,7 +46,7 @@ def sha256(path: str | Path) -> str:
 
 
 def library_versions() -> dict[str, str | None]:
-    """Return the version of each of `LIBRARIES`; None where a rule's environment does without it."""
+    """Return the version of each of `LIBRARIES`, or None if the environment of the rule lacks it."""
     versions: dict[str, str | None] = dict.fromkeys(LIBRARIES)
     for library in LIBRARIES:
         with suppress(PackageNotFoundError):
@@ -55,7 +55,7 @@ def library_versions() -> dict[str, str | None]:
 
 
 def code_in_git() -> dict[str, Any]:
-    """Return the commit of the repository, and whether it holds other code than that, or more."""
+    """Return the commit of the repository, and whether its code has changes that are not committed."""
 
     def git(*arguments: str) -> str:
         repository = Path(__file__).resolve().parents[4]
@@ -69,7 +69,7 @@ def code_in_git() -> dict[str, Any]:
         return {"commit": "unknown", "dirty": None}
 
 
-# Of the moment at which a job starts: a commit can be made while it runs.
+# Read when a job starts, because a commit can be made while it runs.
 CODE = code_in_git()
 
 
