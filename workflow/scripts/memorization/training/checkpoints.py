@@ -24,17 +24,19 @@ class Interrupted(Exception):
 class Checkpoint:
     """The one checkpoint of a training, a file beside its result that is there only while it is needed."""
 
-    def __init__(self, result: str | Path, code: str, seconds: float):
+    def __init__(self, result: str | Path, code: str, identity: dict[str, Any], seconds: float):
         """Keep the checkpoint of the training that ends with ``result``.
 
         Args:
             result: the path of what the training makes; the checkpoint is ``<stem>.checkpoint.pkl`` beside it.
             code: the version of the code, without which a checkpoint is of no use.
+            identity: the settings that identify the training, without which it is of none either.
             seconds: from one checkpoint to the next.
         """
         result = Path(result)
         self.path = result.with_name(f"{result.stem}.checkpoint.pkl")
         self.code = code
+        self.identity = identity
         self.seconds = seconds
         self._signal: int | None = None
 
@@ -53,7 +55,7 @@ class Checkpoint:
         else:
             if content["code"] != self.code:
                 wrong = "the code has changed since"
-            elif content["training"]["args"] != training.args:
+            elif content["identity"] != self.identity:
                 wrong = "its settings are others"
             else:
                 training.restore(content["training"])
@@ -66,7 +68,8 @@ class Checkpoint:
 
     def write(self, training: Training) -> None:
         """Write the checkpoint, in the place of the one before."""
-        write_checked_pickle({"code": self.code, "training": training.checkpoint()}, self.path)
+        content = {"code": self.code, "identity": self.identity, "training": training.checkpoint()}
+        write_checked_pickle(content, self.path)
 
     def remove(self) -> None:
         """Remove the checkpoint, as the last thing that a job does."""
