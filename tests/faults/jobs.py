@@ -46,18 +46,18 @@ class Run:
     def job(self, rule: str) -> SimpleNamespace:
         """Return what the script of ``rule`` sees as ``snakemake``."""
         settings, path = self.settings, lambda name: str(self.folder / name)
-        s = {key: settings[key] for key in ("seed", "K", "len_context")}
+        sequences = {key: settings[key] for key in ("seed", "K", "len_context")}
         parts = {
             "generate_sequences": (
                 {},
                 {"sequences": "run_sequences.pkl"},
-                {**s, "switch_start_iter": self.starts},
+                {"sequences": {**sequences, "switch_start_iter": self.starts}},
             ),
-            "train_trunk": ({}, {"trunk": "trunk.pkl"}, {"settings": settings_until(Stage.SWITCH, settings)}),
+            "train_trunk": ({}, {"trunk": "trunk.pkl"}, of_training(settings_until(Stage.SWITCH, settings))),
             "train": (
                 {"sequences": "run_sequences.pkl", "trunk": "trunk.pkl"},
                 {"results": "run.pkl"},
-                {"settings": settings},
+                of_training(settings),
             ),
             "evaluate_validation": (
                 {"sequences": "run_sequences.pkl", "results": "run.pkl"},
@@ -65,7 +65,7 @@ class Run:
                     table: f"run_{table}.parquet"
                     for table in ("evaluation", "positions", "attention", "epochs", "diagnostics")
                 },
-                {"num_held_out": 20},
+                {"settings": {**settings, "num_held_out": 20}},
             ),
         }
         inputs, outputs, params = parts[rule]
@@ -118,6 +118,11 @@ class Run:
     def files(self) -> dict[str, bytes]:
         """Return the results of the run: what is compared byte for byte."""
         return {path.name: path.read_bytes() for path in sorted(self.folder.glob("*.p*")) if is_result(path)}
+
+
+def of_training(settings: dict) -> dict[str, dict]:
+    """Return the parameters of a training with these settings."""
+    return {"settings": settings, "identity": settings}
 
 
 def is_result(path: Path) -> bool:
