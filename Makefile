@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SNAKEMAKE := $(BIN)/snakemake
 
 .DEFAULT_GOAL := figures
-.PHONY: figures smoke test quick benchmark verify verify-update faults report docs format
+.PHONY: figures smoke test quick benchmark verify verify-update faults report docs rulegraph format
 
 # The main job: config/config.yaml -> results/ and results/report.html.
 figures: $(VENV)/installed
@@ -55,6 +55,10 @@ benchmark: $(VENV)/installed
 # config/schema.json and config/README.md, from the types in workflow/scripts/memorization/configuration/settings.py.
 docs: $(VENV)/installed
 	$(BIN)/python workflow/scripts/document_settings.py
+
+# docs/rulegraph.svg, the rules of one experiment as Snakemake draws them. Needs Graphviz (`dot`).
+rulegraph: $(VENV)/installed
+	$(SNAKEMAKE) --forceall dam_memory --rulegraph | dot -Tsvg -o docs/rulegraph.svg
 
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .

@@ -1,12 +1,26 @@
+import sys
+from pathlib import Path
+
 from snakemake.utils import min_version
 
 min_version("9.0")
 
+sys.path.insert(0, str(Path(workflow.basedir) / "workflow" / "scripts"))
+
+from memorization.configuration.files import DEFAULT_FILE, mistake_of_file
+
+# Snakemake has read the files of --configfile by now. It ends by itself if one is absent or not YAML, but takes
+# a key that is there twice, or an octal number, without a word.
+if workflow.is_main_process:
+    files = [*map(str, workflow.configfiles)] or [DEFAULT_FILE]
+    if mistakes := [mistake for file in files if (mistake := mistake_of_file(file))]:
+        # Exits without the traceback and the banner of an exception.
+        raise SystemExit("\n".join(mistakes))
 
 # A file given by --configfile takes the place of config/config.yaml; Snakemake would merge the two.
 if not workflow.overwrite_configfiles:
 
-    configfile: "config/config.yaml"
+    configfile: DEFAULT_FILE
 
 
 include: "rules/common.smk"

@@ -1,6 +1,6 @@
 rule aggregate:
     input:
-        runs=runs_tables,
+        runs=tables_of_runs,
     output:
         f"{RESULTS}/{{group}}/{{table}}.parquet",
         f"{RESULTS}/{{group}}/{{table}}.csv",
@@ -15,11 +15,12 @@ rule aggregate:
         "../envs/tables.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=20,
+        mem_mb=16000,
+        runtime=60,
     params:
-        conditions=lambda wildcards: [run.condition for run in runs_of(wildcards.group)],
-        settings=lambda wildcards: [run.settings for run in runs_of(wildcards.group)],
+        conditions=lambda wildcards: [run.condition for run in runs_of(wildcards)],
+        identities=lambda wildcards: [identity(run.settings) for run in runs_of(wildcards)],
+        settings=lambda wildcards, output: [run.settings for run in runs_of(wildcards)],
         code=code_version("aggregate.py"),
     script:
         "../workflow/scripts/aggregate.py"

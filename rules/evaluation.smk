@@ -15,13 +15,14 @@ rule evaluate_validation:
     priority: 3
     conda:
         "../envs/training.yaml"
-    threads: lambda wildcards: settings_of(wildcards)["num_threads"]
+    threads: number_of_threads
     resources:
-        mem_mb=2000,
-        runtime=20,
-        gpu=lambda wildcards: number_of_gpus(settings_of(wildcards)),
+        mem_mb=16000,
+        runtime=120,
+        gpu=number_of_gpus,
     params:
-        num_held_out=lambda wildcards: settings_of(wildcards)["num_held_out"],
-        code=lambda wildcards: code_version("evaluate_validation.py", settings_of(wildcards)["model"]),
+        identity=lambda wildcards: settings_from(Stage.EVALUATION, identity_of(wildcards)),
+        settings=lambda wildcards, output: settings_of(wildcards),
+        code=code_of("evaluate_validation.py"),
     script:
         "../workflow/scripts/evaluate_validation.py"

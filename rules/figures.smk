@@ -22,8 +22,8 @@ for figure in TABLES_OF_FIGURE:
             "../envs/tables.yaml"
         threads: 1
         resources:
-            mem_mb=2000,
-            runtime=10,
+            mem_mb=4000,
+            runtime=20,
         params:
             # The script's name is formed when a job runs, after the loop has ended.
             figure=figure,

@@ -9,13 +9,12 @@ rule generate_sequences:
         "../envs/tables.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=4000,
+        runtime=15,
     params:
-        seed=lambda wildcards: settings_of(wildcards)["seed"],
-        K=lambda wildcards: settings_of(wildcards)["K"],
-        len_context=lambda wildcards: settings_of(wildcards)["len_context"],
-        switch_start_iter=switch_start_iter,
+        # In one mapping: Snakemake compares the set of a rule's parameters, in which two that change places
+        # are the same as before.
+        sequences=sequences_of,
         code=code_version("generate_sequences.py"),
     script:
         "../workflow/scripts/generate_sequences.py"

@@ -11,14 +11,15 @@ rule train_trunk:
     priority: 1
     conda:
         "../envs/training.yaml"
-    threads: lambda wildcards: TRUNKS[wildcards.trunk]["num_threads"]
+    threads: number_of_threads
     resources:
-        mem_mb=2000,
-        runtime=60,
-        gpu=lambda wildcards: number_of_gpus(TRUNKS[wildcards.trunk]),
+        mem_mb=16000,
+        runtime=1440,
+        gpu=number_of_gpus,
     params:
-        settings=lambda wildcards: TRUNKS[wildcards.trunk],
-        code=lambda wildcards: code_version("train_trunk.py", TRUNKS[wildcards.trunk]["model"]),
+        identity=lambda wildcards: settings_until(Stage.SWITCH, identity_of(wildcards)),
+        settings=lambda wildcards, output: settings_until(Stage.SWITCH, settings_of(wildcards)),
+        code=code_of("train_trunk.py"),
     script:
         "../workflow/scripts/train_trunk.py"
 
@@ -36,13 +37,14 @@ rule train:
     priority: 2
     conda:
         "../envs/training.yaml"
-    threads: lambda wildcards: settings_of(wildcards)["num_threads"]
+    threads: number_of_threads
     resources:
-        mem_mb=2000,
-        runtime=60,
-        gpu=lambda wildcards: number_of_gpus(settings_of(wildcards)),
+        mem_mb=16000,
+        runtime=1440,
+        gpu=number_of_gpus,
     params:
-        settings=lambda wildcards: settings_until(Stage.EVALUATION, settings_of(wildcards)),
-        code=lambda wildcards: code_version("train.py", settings_of(wildcards)["model"]),
+        identity=lambda wildcards: settings_until(Stage.EVALUATION, identity_of(wildcards)),
+        settings=lambda wildcards, output: settings_until(Stage.EVALUATION, settings_of(wildcards)),
+        code=code_of("train.py"),
     script:
         "../workflow/scripts/train.py"

@@ -1,83 +1,82 @@
 """The workflow as a whole: what it plans, what it runs again, and that cores change no result."""
 
+import json
 import math
+import os
+import pickle
 import re
+import shutil
 import subprocess
 import sys
+from collections import Counter
 
 import pandas as pd
 import pytest
 import yaml
 from conftest import REPOSITORY, copy_repository, snakemake
+from later_settings import add_later_settings
 
 from memorization.configuration.experiments import read_configuration
-from memorization.storage.code_version import code_version
 
 pytestmark = pytest.mark.slow
 
+OF_ALL = {"K": 30, "batch_size": 16, "num_iters_per_set": 20, "num_iters_per_epoch": 10, "num_held_out": 20}
 SMALL = {
     "defaults": {
-        "one_layer_attention": {
-            "K": 30,
-            "len_context": 12,
-            "num_heads": 2,
-            "num_hidden_features": 4,
-            "batch_size": 16,
-            "num_iters_per_set": 20,
-            "num_iters_per_epoch": 10,
-            "num_held_out": 20,
-        }
+        "one_layer_attention": OF_ALL | {"len_context": 12, "num_heads": 2, "num_hidden_features": 4},
+        "dam": OF_ALL | {"N": 12, "H": 4, "M": 50},
     },
     "experiments": {
         "freeze": {
             "model": "one_layer_attention",
+            "num_threads": 2,
             "sweep": {"freeze": ["none", "mlp"]},
             "seeds": 1,
-            "figures": ["by_epoch", "by_weights"],
+            "figures": ["by_weights"],
         },
-        "two": {"model": "one_layer_attention", "num_threads": 2, "seeds": 2, "figures": ["by_rank"]},
+        "memory": {"model": "dam", "num_switches": 0, "seeds": 2, "figures": ["by_rank"]},
     },
 }
-STAGES = ["generate_sequences", "train", "evaluate_validation"]
+# Of each experiment one figure, and what it is made from.
+TARGETS = ["results/freeze/by_weights.png", "results/memory/by_rank.png"]
+TRUNKS = "_trunks"
+OF_A_RUN = ["generate_sequences", "train", "evaluate_validation"]
 
 
-def write_config(folder, config=SMALL, **changed_of_two):
-    """Write config/config.yaml, with some settings of the second experiment changed."""
-    experiments = config["experiments"]
-    config = config | {"experiments": experiments | {"two": experiments["two"] | changed_of_two}}
+def write_config(folder, **changed):
+    """Write config/config.yaml, with some keys of some experiments changed."""
+    experiments = SMALL["experiments"]
+    changed = {group: experiments[group] | keys for group, keys in changed.items()}
+    config = SMALL | {"experiments": experiments | changed}
     (folder / "config" / "config.yaml").write_text(yaml.safe_dump(config))
 
 
 def planned(folder, *arguments):
-    """How many jobs of each rule a dry run plans."""
-    output = snakemake(folder, "-n", *arguments).stdout
-    table = re.search(r"job +count\n[- ]+\n(.*?)\n\n", output, re.DOTALL)
-    if table is None:
+    """How many jobs of each rule a dry run plans, by the experiment that they belong to."""
+    output = snakemake(folder, "-n", *(arguments or TARGETS)).stdout
+    jobs = re.findall(r"^rule (\w+):\n.*?^    wildcards: (?:group=)?(\w+)", output, re.MULTILINE | re.DOTALL)
+    if not jobs:
         assert "Nothing to be done" in output
-        return {}
-    rows = (line.split() for line in table[1].splitlines())
-    return {rule: int(count) for rule, count in rows if rule not in ("total", "all")}
+    groups = {TRUNKS if group == "trunk" else group for _, group in jobs}
+    return {
+        group: dict(Counter(rule for rule, of in jobs if (TRUNKS if of == "trunk" else of) == group))
+        for group in groups
+    }
 
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
-    """A repository in which the small configuration has been run."""
+    """A repository in which the small configuration has been run; no test changes it."""
     folder = copy_repository(tmp_path_factory.mktemp("ran"))
     write_config(folder)
-    snakemake(folder, "--cores", "2")
+    snakemake(folder, "--cores", "2", *TARGETS)
     return folder
 
 
 @pytest.fixture
-def ran_again(ran):
-    """The same, put back to its configuration and code afterwards."""
-    library = ran / "workflow" / "scripts"
-    before = {path: path.read_text() for path in library.rglob("*.py")}
-    yield ran
-    for path, text in before.items():
-        if path.read_text() != text:
-            path.write_text(text)
-    write_config(ran)
+def copy(ran, tmp_path):
+    """A copy of it, to be changed."""
+    return shutil.copytree(ran, tmp_path / "copy")
 
 
 def number_of_runs(experiment):
@@ -87,13 +86,20 @@ def number_of_runs(experiment):
     return experiment["seeds"] * sum(math.prod(map(len, condition.values())) for condition in conditions)
 
 
-@pytest.mark.parametrize("name", ["config", "smoke", "paper"])
-def test_every_configuration_of_the_repository_is_planned(name, tmp_path):
-    folder = copy_repository(tmp_path)
-    config = yaml.safe_load((folder / "config" / f"{name}.yaml").read_text())
-    jobs = planned(folder, "--configfile", f"config/{name}.yaml")
-    assert [jobs[stage] for stage in STAGES] == [sum(map(number_of_runs, config["experiments"].values()))] * 3
-    assert not (folder / config.get("cache_dir", "cache")).exists()
+def test_every_run_of_the_laptops_configuration_is_planned():
+    experiments = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text())["experiments"]
+    jobs = planned(REPOSITORY, "--forceall", "--configfile", "config/config.yaml")
+    for group, experiment in experiments.items():
+        assert [jobs[group][rule] for rule in OF_A_RUN] == [number_of_runs(experiment)] * 3
+        plots = {f"plot_{figure}" for figure in experiment["figures"]}
+        assert {rule for rule in jobs[group] if rule.startswith("plot_")} == plots
+
+
+def test_jobs_at_the_reference_scale_ask_for_a_gpu():
+    call = ("-n", "--forceall", "attention_control", "--configfile", "config/paper.yaml")
+    output = snakemake(REPOSITORY, *call).stdout
+    for rule in ("train", "evaluate_validation"):
+        assert re.search(rf"^rule {rule}:\n(?:    .*\n)*    resources: .*\bgpu=1\b", output, re.MULTILINE)
 
 
 def test_paper_is_the_reference_scale():
@@ -113,34 +119,26 @@ def test_every_file_is_where_it_belongs(ran):
     endings = ["_sequences.pkl", ".pkl", "_evaluation.parquet", "_epochs.parquet", "_positions.parquet"]
     assert files >= {name + ending for ending in endings}
     assert all(file.startswith(name) for file in files)
+    made = {f"by_weights.{suffix}" for suffix in ("parquet", "csv", "pdf", "png")}
     results = {path.name for path in (ran / "results" / "freeze").iterdir() if path.is_file()}
-    tables = [
-        f"{table}.{suffix}"
-        for table in ("by_epoch", "by_rank", "by_appearances", "by_weights")
-        for suffix in ("parquet", "csv")
-    ]
-    figures = [f"{figure}.{suffix}" for figure in ("by_epoch", "by_weights") for suffix in ("pdf", "png")]
-    made = {*tables, *figures}
     assert results == made | {f"{name}.provenance.json" for name in made}
-
-
-def test_each_figure_is_drawn_by_its_own_script(ran):
-    first, second = (ran / "results" / "freeze" / f"{name}.png" for name in ("by_epoch", "by_weights"))
-    assert first.read_bytes() != second.read_bytes()
+    # The two runs differ after the switch alone.
+    assert len(list((ran / "cache" / "_trunks").glob("*/*.pkl"))) == 1
 
 
 def test_tables_are_recomputed_from_the_evaluations(ran):
-    paths = sorted((ran / "cache" / "two").glob("*/*_evaluation.parquet"))
-    assert len(paths) == 2
-    evaluations = [pd.read_parquet(path) for path in paths]
-    table = pd.read_parquet(ran / "results" / "two" / "by_weights.parquet")
-    for row in table.itertuples():
-        means = [
-            e.loc[(e["weights"] == row.weights) & (e["sequence_set"] == row.sequence_set), "loss"].mean()
-            for e in evaluations
-        ]
+    evaluations = [
+        pd.read_parquet(path).query("weights == 'final'")
+        for path in sorted((ran / "cache" / "memory").glob("*/*_evaluation.parquet"))
+    ]
+    table = pd.read_parquet(ran / "results" / "memory" / "by_rank.parquet")
+    of_set = table.query("weights == 'final' and sequence_set == 0")
+    assert len(evaluations) == 2 and len(of_set) > 1
+    for row in of_set.itertuples():
+        ranks = f"sequence_set == 0 and {row.rank_low} <= sequence_rank <= {row.rank_high}"
+        means = [evaluation.query(ranks)["loss"].mean() for evaluation in evaluations]
         assert row.loss_mean == pytest.approx(sum(means) / 2, abs=1e-6)
-    printed = pd.read_csv(ran / "results" / "two" / "by_weights.csv")
+    printed = pd.read_csv(ran / "results" / "memory" / "by_rank.csv")
     assert printed["accuracy_mean"].tolist() == pytest.approx(table["accuracy_mean"].tolist(), rel=1e-5)
 
 
@@ -171,125 +169,100 @@ def test_the_readme_reads_a_run_of_the_laptops_configuration():
     assert (group, name) in names
 
 
-def test_nothing_is_run_again_when_nothing_changed(ran):
-    assert planned(ran) == {}
+def test_the_plan_says_what_the_trunks_save(ran):
+    said = "2 runs share 1 trunks: 100 iterations of training in place of 120, 17% saved"
+    assert said in snakemake(ran, "-n", *TARGETS).stderr.splitlines()
 
 
-def test_another_lr_runs_only_its_experiment_again(ran_again):
-    write_config(ran_again, lr=1e-2)
-    jobs = planned(ran_again)
-    assert jobs == {"train_trunk": 2, "train": 2, "evaluate_validation": 2, "aggregate": 4, "plot_by_rank": 1}
-
-
-def test_other_sequences_run_their_experiment_again_from_the_start(ran_again):
-    write_config(ran_again, K=31)
-    jobs = planned(ran_again)
-    assert jobs == dict.fromkeys(STAGES, 2) | {"train_trunk": 2, "aggregate": 4, "plot_by_rank": 1}
-
-
-def test_one_more_seed_trains_one_more_run(ran_again):
-    write_config(ran_again, seeds=3)
-    jobs = planned(ran_again)
-    assert jobs == dict.fromkeys(STAGES, 1) | {"train_trunk": 1, "aggregate": 4, "plot_by_rank": 1}
-
-
-def test_a_switch_more_goes_on_from_the_same_trunk(ran_again):
-    write_config(ran_again, num_switches=2)
-    jobs = planned(ran_again)
-    assert jobs == dict.fromkeys(STAGES, 2) | {"aggregate": 4, "plot_by_rank": 1}
-
-
-def test_more_held_out_sequences_are_only_evaluated(ran_again):
-    write_config(ran_again, num_held_out=30)
-    assert planned(ran_again) == {"evaluate_validation": 2, "aggregate": 4, "plot_by_rank": 1}
-
-
-def test_runs_that_differ_after_the_switch_share_a_trunk_and_the_plan_says_so(ran):
-    assert len(list((ran / "cache" / "_trunks").glob("*/*.pkl"))) == 3
-    said = "4 runs share 3 trunks: 140 iterations of training in place of 160, 12% saved"
-    assert said in snakemake(ran, "-n").stderr.splitlines()
-
-
-def test_one_more_figure_draws_one_more_figure(ran_again):
-    write_config(ran_again, figures=["by_rank", "by_appearances"])
-    assert planned(ran_again) == {"plot_by_appearances": 1}
-
-
-def change_library(folder, module, old, new):
-    path = folder / "workflow" / "scripts" / "memorization" / module
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new, 1))
-
-
-def test_changed_plots_draw_again_and_compute_nothing(ran_again):
-    change_library(ran_again, "drawing.py", '"savefig.dpi": 200', '"savefig.dpi": 100')
-    assert planned(ran_again) == {"plot_by_epoch": 1, "plot_by_weights": 1, "plot_by_rank": 1}
-
-
-def test_changed_training_trains_again_on_the_same_sequences(ran_again):
-    change_library(ran_again, "training.py", "TEST_STRIDE = 10", "TEST_STRIDE = 5")
-    jobs = planned(ran_again)
-    assert "generate_sequences" not in jobs
-    assert (jobs["train_trunk"], jobs["train"]) == (3, 4)
-
-
-def test_a_changed_dam_runs_the_dam_again_and_nothing_else(ran_again):
-    dam = {
-        "model": "dam", "K": 30, "N": 12, "H": 4, "M": 50, "batch_size": 16, "num_iters_per_set": 20,
-        "num_iters_per_epoch": 10, "num_held_out": 20, "seeds": 1, "figures": ["by_weights"],
-    }  # fmt: skip
-    write_config(ran_again, SMALL | {"experiments": SMALL["experiments"] | {"memory": dam}})
-    snakemake(ran_again, "--cores", "2")
-    assert planned(ran_again) == {}
-    change_library(ran_again, "dam.py", "LOGITS_STD = 0.1", "LOGITS_STD = 0.2")
-    assert planned(ran_again) == {
-        "train_trunk": 1, "train": 1, "evaluate_validation": 1, "aggregate": 4, "plot_by_weights": 1
-    }  # fmt: skip
-    change_library(ran_again, "gpt.py", "4 * C, C)", "4 * C, C, True)")
-    assert planned(ran_again)["train"] == 1
-
-
-def test_changed_comments_and_docstrings_run_nothing_again(ran_again):
-    change_library(ran_again, "training.py", '"""Return the content', '"""Give the content')
-    change_library(ran_again, "learners.py", "# cuBLAS reads", "# It is cuBLAS that reads")
-    assert planned(ran_again) == {}
-
-
-def test_code_versions_follow_the_imports():
-    versions = {
-        script.name: code_version(script.name)
-        for script in (REPOSITORY / "workflow" / "scripts").glob("*.py")
-        if script.name not in ("utils.py", "document_settings.py")
+def test_another_lr_trains_again_and_a_switch_more_goes_on_from_the_same_trunk(copy):
+    write_config(copy, memory={"lr": 1e-3}, freeze={"num_switches": 2})
+    assert planned(copy) == {
+        "memory": {"train": 2, "evaluate_validation": 2, "aggregate": 1, "plot_by_rank": 1},
+        "freeze": dict.fromkeys(OF_A_RUN, 2) | {"aggregate": 1, "plot_by_weights": 1},
     }
-    plots = {version for script, version in versions.items() if script.startswith("plot_")}
-    assert len(plots) == 1
-    assert versions.pop("train_trunk.py") == versions["train.py"]
-    others = [version for script, version in versions.items() if not script.startswith("plot_")]
-    assert len(plots | set(others)) == len(others) + 1
 
 
-def test_the_number_of_cores_and_the_folder_change_no_byte(ran, tmp_path):
-    folder = copy_repository(tmp_path)
-    write_config(folder)
-    snakemake(folder, "--cores", "1")
-    compared = [
-        path.relative_to(ran)
-        for root in ("cache", "results")
-        for path in (ran / root).rglob("*")
-        if path.suffix in (".pkl", ".parquet", ".csv", ".pdf", ".png")
-    ]
-    assert len(compared) == 3 + 4 * 7 + 2 * 8 + 3 * 2
-    for path in compared:
-        assert (folder / path).read_bytes() == (ran / path).read_bytes(), path
+def test_settings_that_change_places_make_other_sequences_and_more_held_out_ones_are_only_evaluated(copy):
+    write_config(copy, memory={"K": 12, "N": 30}, freeze={"num_held_out": 30})
+    assert planned(copy) == {
+        "memory": dict.fromkeys(OF_A_RUN, 2) | {"aggregate": 1, "plot_by_rank": 1},
+        "freeze": {"evaluate_validation": 2, "aggregate": 1, "plot_by_weights": 1},
+    }
 
 
-def test_a_job_that_fails_says_why_in_one_line_and_in_its_log(ran_again):
-    write_config(ran_again, device="cuda")
-    result = snakemake(ran_again, "--cores", "2", check=False)
+def test_one_more_seed_trains_one_more_run_and_one_more_figure_is_drawn(copy):
+    write_config(copy, memory={"seeds": 3}, freeze={"figures": ["by_weights", "by_appearances"]})
+    assert planned(copy, *TARGETS, "results/freeze/by_appearances.png") == {
+        "memory": dict.fromkeys(OF_A_RUN, 1) | {"aggregate": 1, "plot_by_rank": 1},
+        "freeze": {"aggregate": 1, "plot_by_appearances": 1},
+    }
+
+
+def add_a_line(folder, script):
+    with (folder / "workflow" / "scripts" / script).open("a") as file:
+        file.write("\nADDED = 1\n")
+
+
+def test_a_changed_model_trains_its_runs_again_and_a_changed_look_draws_all_figures_again(copy):
+    add_a_line(copy, "memorization/models/dam.py")
+    add_a_line(copy, "memorization/figures/drawing.py")
+    assert planned(copy) == {
+        "memory": {"train": 2, "evaluate_validation": 2, "aggregate": 1, "plot_by_rank": 1},
+        "freeze": {"plot_by_weights": 1},
+    }
+
+
+def test_the_content_of_a_script_decides_and_not_its_date(copy):
+    script = copy / "workflow" / "scripts" / "train.py"
+    before = script.read_text()
+    add_a_line(copy, "train.py")
+    jobs = planned(copy)
+    assert {group: jobs[group]["train"] for group in jobs} == {"memory": 2, "freeze": 2}
+    # Back to what was run, as when one branch is left for another and taken up again; all files are newer.
+    script.write_text(before)
+    for path in (copy / "workflow").rglob("*.py"):
+        os.utime(path)
+    assert planned(copy) == {}
+    # A cluster's profile changes nothing of it.
+    assert planned(copy, "--profile", "profiles/slurm", *TARGETS) == {}
+
+
+def test_a_new_setting_computes_nothing_again_and_is_known_to_every_job(copy):
+    add_later_settings(copy / "workflow" / "scripts")
+    assert planned(copy) == {}
+    # Another value is another run, beside those at the neutral value.
+    write_config(copy, memory={"conditions": [{}, {"momentum": 0.5}]})
+    assert planned(copy) == {
+        "memory": dict.fromkeys(OF_A_RUN, 2) | {"aggregate": 1, "plot_by_rank": 1},
+    }
+    old, new = (copy / "cache" / "memory" / name for name in ("dam_seed_0", "dam_momentum_0.5_seed_0"))
+    pickled, evaluation = new / f"{new.name}.pkl", old / f"{old.name}_evaluation.parquet"
+    before = evaluation.read_bytes()
+    snakemake(copy, "--cores", "2", "--force", *(path.relative_to(copy) for path in (pickled, evaluation)))
+    assert pickle.loads(pickled.read_bytes())["args"]["momentum"] == 0.5
+    # A pickle that is older than the setting is read with the neutral value.
+    assert evaluation.read_bytes() == before
+    settings = json.loads((evaluation.with_name(f"{evaluation.name}.provenance.json")).read_text())["params"]
+    assert settings["settings"]["momentum"] == 0
+    assert settings["identity"] == {"num_held_out": 20}
+
+
+def test_the_number_of_cores_and_the_folder_change_no_byte(ran, copy):
+    run = "cache/freeze/one_layer_attention_freeze_mlp_seed_0/one_layer_attention_freeze_mlp_seed_0"
+    of_run = [f"{run}{ending}" for ending in ("_sequences.pkl", ".pkl", "_evaluation.parquet")]
+    made = [*of_run, *(f"results/freeze/by_weights.{suffix}" for suffix in ("parquet", "csv", "png", "pdf"))]
+    for path in made:
+        (copy / path).unlink()
+    snakemake(copy, "--cores", "1", *made)
+    for path in made:
+        assert (copy / path).read_bytes() == (ran / path).read_bytes(), path
+
+
+def test_a_job_that_fails_says_why_in_one_line_and_in_its_log(copy):
+    write_config(copy, memory={"device": "cuda"})
+    run = copy / "cache" / "memory" / "dam_seed_0" / "dam_seed_0"
+    result = snakemake(copy, "--cores", "2", f"{run.relative_to(copy)}.pkl", check=False)
     assert result.returncode != 0
     said = "RuntimeError: device: cuda is not to be found on this machine; set device to cpu"
     assert any(line.startswith(said) for line in result.stderr.splitlines())
-    assert any(said in log.read_text() for log in (ran_again / "cache" / "_trunks").glob("*/*.log"))
-    write_config(ran_again)
-    snakemake(ran_again, "--cores", "2")
+    assert said in run.with_suffix(".log").read_text()

@@ -60,14 +60,13 @@ class Run:
         """Return what the script of ``rule`` sees as ``snakemake``."""
         settings, path = self.settings, lambda name: str(self.folder / name)
         starts = list(range(0, settings["num_iters"], settings["num_iters_per_set"]))
+        sequences = {key: settings[key] for key in ("seed", "K", "len_context")}
+        before_switch = settings_until(Stage.SWITCH, settings)
         params = {
-            "generate_sequences": {
-                **{key: settings[key] for key in ("seed", "K", "len_context")},
-                "switch_start_iter": starts,
-            },
-            "train_trunk": {"settings": settings_until(Stage.SWITCH, settings)},
-            "train": {"settings": settings},
-            "evaluate_validation": {"num_held_out": 20},
+            "generate_sequences": {"sequences": {**sequences, "switch_start_iter": starts}},
+            "train_trunk": {"settings": before_switch, "identity": before_switch},
+            "train": {"settings": settings, "identity": settings},
+            "evaluate_validation": {"settings": {**settings, "num_held_out": 20}},
         }
         return SimpleNamespace(
             rule=rule,

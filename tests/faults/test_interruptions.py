@@ -13,6 +13,7 @@ import pytest
 from jobs import OUTPUTS, SMALL, Run, die, kill_after
 
 from memorization.storage import provenance
+from memorization.storage.cache import read_pickle
 from memorization.training import evaluation, training
 from memorization.training.checkpoints import Checkpoint
 
@@ -237,6 +238,21 @@ def test_a_checkpoint_of_other_settings_is_set_aside(stopped, references, tmp_pa
     assert "its settings are others" in log_of_training(run)
     assert run.files() == uninterrupted.files() != references[model].up_to("train")
     assert not checkpoint.exists()
+
+
+def test_a_training_goes_on_from_a_checkpoint_that_is_older_than_a_setting(stopped):
+    run, _ = stopped
+    original = run.job
+
+    def with_a_new_setting(rule):
+        job = original(rule)
+        job.params.settings = job.params.settings | {"later": 0.0}
+        return job
+
+    run.job = with_a_new_setting
+    assert run.run("train") == 0
+    assert "going on from the checkpoint" in (run.folder / "train.log").read_text()
+    assert read_pickle(run.folder / "run.pkl")["args"]["later"] == 0
 
 
 def test_a_checkpoint_of_other_code_is_set_aside(stopped, references):

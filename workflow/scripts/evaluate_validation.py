@@ -6,9 +6,11 @@ from memorization.storage.provenance import write_provenance
 from memorization.training.evaluation import diagnostics_table, epoch_table, evaluate_run
 
 start_log(snakemake.log[0])
-results = read_pickle(snakemake.input.results)
+settings = snakemake.params.settings
+# A pickle that is older than a setting lacks it.
+results = read_pickle(snakemake.input.results) | {"args": settings}
 sequence_sets = read_pickle(snakemake.input.sequences)["sequences"]
-tables = evaluate_run(results, sequence_sets, snakemake.params.num_held_out)
+tables = evaluate_run(results, sequence_sets, settings["num_held_out"])
 tables["epochs"] = epoch_table(results["logs"])
 tables["diagnostics"] = diagnostics_table(results["logs"])
 for name, table in tables.items():

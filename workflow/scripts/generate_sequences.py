@@ -6,15 +6,11 @@ from memorization.storage.log import start_log
 from memorization.storage.provenance import write_provenance
 
 start_log(snakemake.log[0])
-p = snakemake.params
-write_pickle(
-    {
-        "sequences": [
-            generate_sequence_set(p.seed, sequence_set, p.K, p.len_context)
-            for sequence_set in range(len(p.switch_start_iter))
-        ],
-        "switch_start_iter": p.switch_start_iter,
-    },
-    snakemake.output.sequences,
-)
+settings = snakemake.params.sequences
+starts = settings["switch_start_iter"]
+sequences = [
+    generate_sequence_set(settings["seed"], sequence_set, settings["K"], settings["len_context"])
+    for sequence_set in range(len(starts))
+]
+write_pickle({"sequences": sequences, "switch_start_iter": starts}, snakemake.output.sequences)
 write_provenance(snakemake)

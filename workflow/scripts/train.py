@@ -20,7 +20,12 @@ def start() -> Training:
     return training
 
 
-checkpoint = Checkpoint(snakemake.output.results, snakemake.params.code, snakemake.config["checkpoint_seconds"])
+checkpoint = Checkpoint(
+    snakemake.output.results,
+    snakemake.params.code,
+    snakemake.params.identity,
+    snakemake.config["checkpoint_seconds"],
+)
 training = checkpoint.resume(start)
 checkpoint.run(training, settings["num_iters"], progress_to(log, snakemake.wildcards.run))
 write_pickle(training.results(), snakemake.output.results)

@@ -11,7 +11,12 @@ from memorization.training.training import Training
 log = start_log(snakemake.log[0])
 settings = snakemake.params.settings
 first_set = generate_sequence_set(settings["seed"], 0, settings["K"], settings["len_context"])
-checkpoint = Checkpoint(snakemake.output.trunk, snakemake.params.code, snakemake.config["checkpoint_seconds"])
+checkpoint = Checkpoint(
+    snakemake.output.trunk,
+    snakemake.params.code,
+    snakemake.params.identity,
+    snakemake.config["checkpoint_seconds"],
+)
 training = checkpoint.resume(lambda: Training(settings, [first_set], [0]))
 checkpoint.run(training, settings["num_iters_per_set"], progress_to(log, snakemake.wildcards.trunk))
 write_pickle(training.checkpoint(), snakemake.output.trunk)

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticUndefined
 
 
 def _yaml_float(value: Any) -> Any:
@@ -34,9 +35,20 @@ class Stage(StrEnum):
     EVALUATION = "the evaluation"
 
 
-def _setting(meaning: str, *, unit: str = "", stage: Stage = Stage.START, **field: Any) -> Any:
-    """Declare one setting: its meaning, its unit, from where on it matters and pydantic's bounds."""
-    return Field(description=meaning, json_schema_extra={"unit": unit, "stage": stage.value}, **field)
+def _setting(
+    meaning: str, *, unit: str = "", stage: Stage = Stage.START, neutral: Any = PydanticUndefined, **field: Any
+) -> Any:
+    """Declare one setting: its meaning, unit, stage, neutral value and pydantic's bounds.
+
+    ``neutral`` is the value with which a setting that was added after the first release leaves every result as
+    it was before; by default it is the field's default. A run with this value has the identity of the runs made
+    before (see `identity`). If the default of such a setting is changed later, give the old default as
+    ``neutral``: without it, runs with the new default would be taken for the old runs, whose results are others.
+    """
+    extra = {"unit": unit, "stage": stage.value}
+    if neutral is not PydanticUndefined:
+        extra["neutral"] = neutral
+    return Field(description=meaning, json_schema_extra=extra, **field)
 
 
 SETTINGS_OF_MODEL: dict[str, type["RunSettings"]] = {}
@@ -243,12 +255,18 @@ def _stages(model: str) -> dict[str, Stage]:
     return {key: Stage(schema["stage"]) for key, schema in properties.items()}
 
 
-def settings_until(stage: Stage, resolved: dict[str, Any]) -> dict[str, Any]:
-    """Return those of the ``resolved`` settings of a run that matter before ``stage``."""
+def settings_until(stage: Stage, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return those of the ``settings`` of a run that matter before ``stage``."""
     later = list(Stage)[list(Stage).index(stage) :]
-    # What is derived from others is as late as they are.
-    stages = {"num_iters": Stage.SWITCH} | _stages(resolved["model"])
-    return {key: value for key, value in resolved.items() if stages.get(key, Stage.START) not in later}
+    # A value derived from other settings has their latest stage.
+    stages = {"num_iters": Stage.SWITCH} | _stages(settings["model"])
+    return {key: value for key, value in settings.items() if stages.get(key, Stage.START) not in later}
+
+
+def settings_from(stage: Stage, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return those of the ``settings`` of a run that matter only from ``stage`` on."""
+    earlier = settings_until(stage, settings)
+    return {key: value for key, value in settings.items() if key not in earlier}
 
 
 def allowed_values(schema: dict[str, Any]) -> str:

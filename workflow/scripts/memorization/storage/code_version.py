@@ -1,6 +1,6 @@
 """The version of the code that a rule runs: a hash of what the code does.
 
-Snakemake itself looks at the modification time of a script and not at all at the modules that it imports. Each
+Snakemake itself looks at the modification time of a script, and not at all at the modules that it imports. Each
 rule therefore has this hash as a parameter. Comments, docstrings, layout, the names and places of modules and
 the version of Python leave it as it is.
 """
@@ -13,55 +13,96 @@ from pathlib import Path
 from typing import Any
 
 SCRIPTS = Path(__file__).resolve().parents[2]
-LIBRARY = "memorization"
+LIBRARY = SCRIPTS / "memorization"
 
 
 @cache
 def code_version(script: str, model: str | None = None) -> str:
-    """Return a hash of a script and of every library module that it imports, directly or through others.
+    """Return a hash of a script and of every module of the repository that it imports, directly or not.
 
     The file of ``model`` counts too: training imports it by its name only while it runs.
     """
-    paths = [SCRIPTS / script]
-    if model:
-        paths.append(SCRIPTS / LIBRARY / "models" / f"{model}.py")
-    return _sha256("\n".join(map(_module_hash, paths)))[:16]
+    given = [SCRIPTS / script, *([LIBRARY / "models" / f"{model}.py"] if model else [])]
+    reached = list(given)
+    for path in reached:
+        reached += [module for module in _imported_modules(path) if module not in reached]
+    # As a set: the packages, most of them without code, are equal, and a module may move between them.
+    imported = sorted(set(map(_own_hash, reached[len(given) :])))
+    return _sha256("\n".join([*map(_own_hash, given), *imported]))[:16]
 
 
 @cache
-def _module_hash(path: Path) -> str:
-    """Return the hash of a module: of its own code, and in place of each import of the imported module's hash.
+def _own_hash(path: Path) -> str:
+    """Return the hash of a module: of its code, its data files, and what its imports bind.
 
-    The name of a module is in no hash, so that a moved or renamed module has the hash it had.
+    The module that a name is imported from counts by its code, not by its own name: it may be renamed or moved.
     """
+    names = sorted(
+        f"{bound}={name} of {_code_hash(source) if isinstance(source, Path) else source}"
+        for bound, name, source in _imports(path)
+    )
+    data = sorted(_sha256(file.read_bytes()) for file in _data_files(path))
+    return _sha256("\n".join([_code_hash(path), *names, *data]))
+
+
+@cache
+def _code_hash(path: Path) -> str:
+    return _sha256(_canonical(_tree(path)))
+
+
+@cache
+def _tree(path: Path) -> ast.Module:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    imports = sorted(entry for node in ast.walk(tree) for entry in _imports(node, path))
-    return _sha256("\n".join([*imports, _canonical(tree)]))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            # Python 3.12 ends the format of an f-string with an empty text.
+            node.values = [part for part in node.values if getattr(part, "value", None) != ""]
+    return tree
 
 
-def _imports(node: ast.AST, path: Path) -> Iterator[str]:
-    """Yield each name that an import statement of the module ``path`` binds, with what it is bound to."""
-    if isinstance(node, ast.Import):
-        for alias in node.names:
-            module = _library_file(alias.name.split("."), SCRIPTS)
-            yield f"{alias.asname}={_module_hash(module) if module else alias.name}"
-    elif isinstance(node, ast.ImportFrom):
-        folder = path.parents[node.level - 1] if node.level else SCRIPTS
-        base = node.module.split(".") if node.module else []
-        for alias in node.names:
-            # Either a module of a package, or a name in a module.
-            if module := _library_file([*base, alias.name], folder):
-                yield f"{alias.asname or alias.name}={_module_hash(module)}"
-            elif module := _library_file(base, folder):
-                yield f"{alias.asname}={alias.name} of {_module_hash(module)}"
-            else:
-                yield f"{alias.asname}={alias.name} of {node.module}"
+def _imported_modules(path: Path) -> Iterator[Path]:
+    """Yield the modules of the repository that ``path`` imports, and the packages that they are in."""
+    for _, _, source in _imports(path):
+        if isinstance(source, Path):
+            yield source
+            yield from (folder / "__init__.py" for folder in source.parents if folder.is_relative_to(LIBRARY))
 
 
-def _library_file(names: list[str], folder: Path) -> Path | None:
-    """Return the file of a module of the library, or None."""
-    file = folder.joinpath(*names).with_suffix(".py") if names else folder / "__init__.py"
-    return file if file.is_file() and SCRIPTS / LIBRARY in file.parents else None
+@cache
+def _imports(path: Path) -> list[tuple[str, str, Path | str]]:
+    """Return what the imports of a module bind: each name, the name that it has in its source, and the source.
+
+    The source is a file of the repository, or the name of another module. A module that is bound as a whole has
+    an empty name in its source.
+    """
+    bound: list[tuple[str, str, Path | str]] = []
+    for node in ast.walk(_tree(path)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                file = _module_file(SCRIPTS, alias.name)
+                bound.append((alias.asname or alias.name, "", file or alias.name))
+        elif isinstance(node, ast.ImportFrom):
+            folder = path.parents[node.level - 1] if node.level else SCRIPTS
+            for alias in node.names:
+                name = alias.asname or alias.name
+                if file := _module_file(folder, node.module, alias.name):
+                    bound.append((name, "", file))
+                else:
+                    bound.append((name, alias.name, _module_file(folder, node.module) or str(node.module)))
+    return bound
+
+
+def _module_file(folder: Path, *names: str | None) -> Path | None:
+    """Return the file of a module of the repository, or None."""
+    place = folder.joinpath(*".".join(filter(None, names)).split("."))
+    candidates = (place.with_suffix(".py"), place / "__init__.py")
+    return next((file for file in candidates if file.is_file() and SCRIPTS in file.parents), None)
+
+
+def _data_files(path: Path) -> list[Path]:
+    """Return the files beside a module that a text in it names, such as a style sheet."""
+    texts = {node.value for node in ast.walk(_tree(path)) if isinstance(node, ast.Constant)}
+    return [file for file in path.parent.iterdir() if file.name in texts and file.is_file()]
 
 
 def _canonical(value: Any) -> str:
@@ -81,7 +122,7 @@ def _canonical(value: Any) -> str:
 
 
 def _without_effect(node: Any) -> bool:
-    """Tell whether a statement is a docstring, or an import, whose effect is hashed by itself."""
+    """Tell whether a statement is a docstring, or an import, which is hashed by itself."""
     if isinstance(node, ast.Import | ast.ImportFrom):
         return True
     return (
@@ -89,5 +130,5 @@ def _without_effect(node: Any) -> bool:
     )
 
 
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def _sha256(content: str | bytes) -> str:
+    return hashlib.sha256(content if isinstance(content, bytes) else content.encode()).hexdigest()

@@ -27,17 +27,19 @@ class Checkpoint:
     A job removes its checkpoint at the end.
     """
 
-    def __init__(self, result: str | Path, code: str, seconds: float):
+    def __init__(self, result: str | Path, code: str, identity: dict[str, Any], seconds: float):
         """Keep the checkpoint of the training that ends with ``result``.
 
         Args:
             result: the path of what the training makes; the checkpoint is ``<stem>.checkpoint.pkl`` beside it.
             code: the version of the code, without which a checkpoint is of no use.
+            identity: the settings that identify the training, without which it is of none either.
             seconds: from one checkpoint to the next.
         """
         result = Path(result)
         self.path = result.with_name(f"{result.stem}.checkpoint.pkl")
         self.code = code
+        self.identity = identity
         self.seconds = seconds
         self._signal: int | None = None
 
@@ -57,7 +59,7 @@ class Checkpoint:
         else:
             if content["code"] != self.code:
                 wrong = "the code has changed since"
-            elif content["training"]["args"] != training.args:
+            elif content["identity"] != self.identity:
                 wrong = "its settings are others"
             else:
                 training.restore(content["training"])
@@ -70,7 +72,8 @@ class Checkpoint:
 
     def write(self, training: Training) -> None:
         """Write the checkpoint, in the place of the one before."""
-        write_checked_pickle({"code": self.code, "training": training.checkpoint()}, self.path)
+        content = {"code": self.code, "identity": self.identity, "training": training.checkpoint()}
+        write_checked_pickle(content, self.path)
 
     def remove(self) -> None:
         """Remove the checkpoint; a job does this last, after its result is written."""
