@@ -43,6 +43,12 @@ def versions(scripts):
     return {job: code_version(*job) for job in JOBS}
 
 
+@pytest.fixture(scope="module")
+def before():
+    """The versions of the repository as it is."""
+    return versions(SCRIPTS)
+
+
 def different(before, after):
     return {job for job in before if before[job] != after[job]}
 
@@ -61,8 +67,7 @@ def different(before, after):
         ("memorization/configuration/settings.py", set()),
     ],
 )  # fmt: skip
-def test_another_line_changes_the_version_of_the_jobs_that_use_it_and_of_no_other(module, jobs, scripts):
-    before = versions(scripts)
+def test_another_line_changes_the_version_of_the_jobs_that_use_it_and_of_no_other(module, jobs, before, scripts):
     with (scripts / module).open("a") as file:
         file.write("\nADDED = 1\n")
     assert different(before, versions(scripts)) == jobs
@@ -74,15 +79,13 @@ DATA = [
 
 
 @pytest.mark.parametrize("data", DATA, ids=str)
-def test_another_style_sheet_changes_the_version_of_every_figure(data, scripts):
-    before = versions(scripts)
+def test_another_style_sheet_changes_the_version_of_every_figure(data, before, scripts):
     with (scripts / data).open("a") as file:
         file.write("\n# changed\n")
     assert different(before, versions(scripts)) == PLOTS
 
 
-def test_comments_docstrings_and_layout_change_no_version(scripts):
-    before = versions(scripts)
+def test_comments_docstrings_and_layout_change_no_version(before, scripts):
     for path in scripts.rglob("*.py"):
         # The layout and the comments of `ast.unparse` are its own.
         lines = ast.unparse(ast.parse(path.read_text())).replace("\n", "\n\n")
@@ -91,8 +94,7 @@ def test_comments_docstrings_and_layout_change_no_version(scripts):
     assert versions(scripts) == before
 
 
-def test_a_moved_and_renamed_module_changes_no_version(scripts):
-    before = versions(scripts)
+def test_a_moved_and_renamed_module_changes_no_version(before, scripts):
     library = scripts / "memorization"
     (library / "drawn").mkdir()
     (library / "drawn" / "__init__.py").write_text('"""A room of its own."""\n')
