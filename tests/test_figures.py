@@ -30,7 +30,7 @@ from memorization.training.evaluation import diagnostics_table, epoch_table, eva
 
 SCRIPTS = REPOSITORY / "workflow" / "scripts"
 FIGURES = sorted(path.stem.removeprefix("plot_") for path in SCRIPTS.glob("plot_*.py"))
-SMALL = {"K": 20, "batch_size": 8, "num_iters_per_set": 40, "num_iters_per_epoch": 2, "lr": 1e-2}
+SMALL = {"K": 20, "batch_size": 8, "num_iters_per_set": 30, "num_iters_per_epoch": 3, "lr": 1e-2}
 TRANSFORMER = {**SMALL, "len_context": 10, "num_heads": 2, "num_hidden_features": 4}
 OF_MODEL = {
     "one_layer_attention": TRANSFORMER,
@@ -45,26 +45,27 @@ def swept(found):
     return sorted(key for key in keys if len({changed.get(key) for _, changed in found}) > 1)
 
 
-def group(found):
-    """The tables of an experiment with these conditions, (model, settings) each."""
-    keys = ["model", *swept(found)]
-    runs, in_order, settings = [], [], []
-    for model, changed in found:
-        for seed in range(2):
-            args = SETTINGS_OF_MODEL[model](**OF_MODEL[model] | changed, model=model, seed=seed).resolved()
-            results, sets = trained(args)
-            tables = evaluate_run(results, sets, 30)
-            tables["epochs"], tables["diagnostics"] = (
-                epoch_table(results["logs"]),
-                diagnostics_table(results["logs"]),
-            )
-            runs.append(tables)
-            in_order.append({key: args.get(key) for key in keys})
-            settings.append(args)
-    return {
-        name: aggregate(name, [run[table.source] for run in runs], in_order, settings)
-        for name, table in TABLES.items()
-    }
+class Group(dict):
+    """The tables of an experiment with these conditions, (model, settings) each, made when they are asked for."""
+
+    def __init__(self, found):
+        super().__init__()
+        keys = ["model", *swept(found)]
+        self.runs, self.conditions, self.settings = [], [], []
+        for model, changed in found:
+            for seed in range(2):
+                args = SETTINGS_OF_MODEL[model](**OF_MODEL[model] | changed, model=model, seed=seed).resolved()
+                results, sets = trained(args)
+                logs = results["logs"]
+                tables = {"epochs": epoch_table(logs), "diagnostics": diagnostics_table(logs)}
+                self.runs.append(tables | evaluate_run(results, sets, 30))
+                self.conditions.append({key: args.get(key) for key in keys})
+                self.settings.append(args)
+
+    def __missing__(self, name):
+        sources = [run[TABLES[name].source] for run in self.runs]
+        self[name] = aggregate(name, sources, self.conditions, self.settings)
+        return self[name]
 
 
 EXPERIMENTS = {
@@ -80,7 +81,7 @@ EXPERIMENTS = {
         (model, {"K": K, "num_switches": 0}) for model in ("one_layer_attention", "gpt", "dam") for K in (10, 20)
     ],
     "a sweep of one number": [("dam", {"M": 30}), ("dam", {"M": 60})],
-    "epochs as long as the sets": [("one_layer_attention", {"num_iters_per_epoch": 40})],
+    "epochs as long as the sets": [("one_layer_attention", {"num_iters_per_epoch": 30})],
     "the experiment of the page": [
         ("one_layer_attention", {"optimizer": "adamw", "weight_decay": value}) for value in (0, 0.1, 1)
     ],
@@ -90,7 +91,7 @@ EXPERIMENTS = {
 
 @pytest.fixture(scope="session")
 def tables():
-    return {name: group(found) for name, found in EXPERIMENTS.items()}
+    return {name: Group(found) for name, found in EXPERIMENTS.items()}
 
 
 PAGE = (REPOSITORY / "docs" / "add-an-experiment.md").read_text()

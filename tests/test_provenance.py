@@ -147,7 +147,7 @@ def test_a_table_that_lacks_a_column_is_named_with_the_command_that_makes_it_aga
 def test_a_table_of_a_group_that_lacks_a_column_of_a_figure_is_named(tmp_path):
     path = tmp_path / "iterations_to_accuracy.parquet"
     names = [f"{metric}_{part}" for metric in ("iterations", "reached") for part in ("mean", "low", "high")]
-    complete = pd.DataFrame([dict.fromkeys(["sequence_set", "threshold", "num_seeds", *names], 1.0)])
+    complete = pd.DataFrame([dict.fromkeys(["model", "sequence_set", "threshold", "num_seeds", *names], 1.0)])
     write_table(complete, path)
     assert read_table_of_group(path).equals(complete)
     write_table(complete.drop(columns=["threshold", "iterations_low"]), path)

@@ -229,7 +229,7 @@ OF_THE_READER = {"workflow/scripts/plot_forgetting_by_decay.py", "report/forgett
 
 def paths_named(text):
     """The words in backticks, and in code blocks of no language, that have the form of a path."""
-    blocks = re.findall(r"```\n(.*?)```", text, re.DOTALL)
+    blocks = [block for language, block in re.findall(r"```(\w*)\n(.*?)```", text, re.DOTALL) if not language]
     inline = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
     words = inline + [word for block in blocks for word in re.split(r"[\s,]+", block)]
     path = r"(?:[A-Za-z_.][\w.-]*/)+[\w.-]*|[\w-]+\.(?:py|smk|md|yaml|json|rst|txt|cff|toml|mplstyle)"
