@@ -1,8 +1,8 @@
 """The benchmarks: ``make benchmark`` writes results/benchmarks.csv.
 
 Each compares two things of which the repository says that one is faster than, or as fast as, the other. Both
-are measured in turn, in one process, and the medians are compared: the ratio means something where the
-milliseconds of a noisy machine do not.
+are measured in turn, in one process, and the medians are compared: on a noisy machine the ratio means something
+and the milliseconds do not.
 """
 
 import statistics

@@ -1,4 +1,4 @@
-"""Train one run through all its switches, from its trunk where it has one: ``<run>.pkl``."""
+"""Train one run through all its switches, from its trunk if it has one: ``<run>.pkl``."""
 
 from memorization.storage.cache import read_pickle, write_pickle
 from memorization.storage.log import start_log

@@ -4,7 +4,7 @@ from enum import IntEnum
 
 import numpy as np
 
-# What stands for the held-out sequences where a set has its number.
+# The number of the held-out sequences, which are no set.
 HELD_OUT = -1
 _HELD_OUT_ROUNDS = 100
 
@@ -37,7 +37,7 @@ def generate_held_out_sequences(
 ) -> np.ndarray:
     """Draw ``number`` sequences that are in none of ``sequence_sets``, from a stream of their own.
 
-    Returns an int64 array (number, len_context) of 0 and 1. Raises ValueError where the sets leave
+    Returns an int64 array (number, len_context) of 0 and 1. Raises ValueError if the sets leave
     too few of the 2^len_context possible sequences to draw from.
     """
     bits = random_generator(seed, Stream.HELD_OUT)
@@ -55,7 +55,7 @@ def generate_held_out_sequences(
 
 
 def _packed(sequences: np.ndarray) -> np.ndarray:
-    """Return one comparable value a sequence: its bits packed into bytes, (K,)."""
+    """Return one comparable value for each sequence: its bits packed into bytes, (K,)."""
     packed = np.packbits(sequences.astype(np.uint8), axis=1)
     return np.ascontiguousarray(packed).view(f"V{packed.shape[1]}").ravel()
 

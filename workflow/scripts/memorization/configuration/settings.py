@@ -28,7 +28,7 @@ Count = Annotated[int, Field(le=LARGEST)]
 
 
 class Stage(StrEnum):
-    """From where on a setting matters: what comes before it is not computed again when it changes."""
+    """The stage from which on a setting matters. If it changes, nothing before that stage is computed again."""
 
     START = "the start"
     SWITCH = "the first switch"
@@ -79,7 +79,7 @@ class RunSettings(BaseModel):
         "how the ranks of a batch are drawn", default="zipf"
     )
     zipf_exponent: Number = _setting(
-        "a in p_r ∝ (r + 1)^-a; 0 where the sampling is uniform", default=1.0, ge=0, le=10
+        "a in p_r ∝ (r + 1)^-a; 0 if the sampling is uniform", default=1.0, ge=0, le=10
     )
     optimizer: Literal["adam", "adamw"] = _setting("the optimiser", default="adam")
     lr: Number = _setting("learning rate", default=1e-3, gt=0)
@@ -98,7 +98,7 @@ class RunSettings(BaseModel):
     num_threads: int = _setting(
         "threads of a job; they change the last bits of a result", unit="threads", default=1, ge=1, le=1024
     )
-    device: Literal["cpu", "cuda"] = _setting("where the model is trained", default="cpu")
+    device: Literal["cpu", "cuda"] = _setting("the device on which the model is trained", default="cpu")
     reset_optimizer_at_switch: bool = _setting(
         "whether the optimiser forgets its moments at each switch", stage=Stage.SWITCH, default=False
     )
