@@ -52,7 +52,7 @@ faults: $(VENV)/installed
 benchmark: $(VENV)/installed
 	$(BIN)/python benchmarks/run.py
 
-# config/schema.json and config/README.md, from the types in workflow/scripts/memorization/configuration/settings.py.
+# config/schema.json and config/README.md, from the types in settings.py and shape.py of memorization/configuration/.
 docs: $(VENV)/installed
 	$(BIN)/python workflow/scripts/document_settings.py
 

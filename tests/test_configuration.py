@@ -489,8 +489,9 @@ def test_a_bad_file_ends_a_dry_run_with_a_line_for_each_mistake(content, expecte
 
 
 @pytest.mark.slow
-def test_an_absent_file_is_named(repository):
-    assert any("config/absent.yaml" in line for line in refusal(repository, "--configfile", "config/absent.yaml"))
+def test_snakemake_names_an_absent_file_in_the_last_line_of_its_own_message(repository):
+    *_, last = refusal(repository, "--configfile", "config/absent.yaml")
+    assert last == "FileNotFoundError: [Errno 2] No such file or directory: 'config/absent.yaml'"
 
 
 @pytest.mark.slow

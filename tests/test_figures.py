@@ -98,16 +98,11 @@ PAGE = (REPOSITORY / "docs" / "add-an-experiment.md").read_text()
 
 
 def has(need, found):
-    """Whether an experiment has what a figure needs."""
-    models = {model for model, _ in found}
-    return {
-        "a switch": all(changed.get("num_switches", 1) for _, changed in found),
-        "tests of earlier sets": True,
-        "the model dam": "dam" in models,
-        "a transformer": models != {"dam"},
-        "a sweep of K": "K" in swept(found),
-        "one swept number": len(models) == 1 and swept(found) in (["M"], ["weight_decay"], ["K"]),
-    }[need]
+    """Whether an experiment has what a figure needs, and the figure of one number is drawn with one."""
+    settings = [
+        SETTINGS_OF_MODEL[model](**OF_MODEL[model] | changed, model=model, seed=0) for model, changed in found
+    ]
+    return NEEDS[need][0](settings, ["model", *swept(found)])
 
 
 def drawn(figure, experiment, tables, monkeypatch, folder=SCRIPTS):
@@ -231,7 +226,9 @@ def test_no_setting_has_the_name_of_a_key_of_a_table():
 
 def test_a_model_and_weights_without_a_look_have_a_spare_one():
     assert look_of_model("linear_attention").label == "linear attention"
-    assert look_of_weights("swap_norms").label == "at the end, norms swapped back"
+    state, norms = look_of_weights("swap_cell_state"), look_of_weights("swap_norms")
+    assert state.label == "at the end, cell state swapped back"
+    assert (state.colour, state.marker) != (norms.colour, norms.marker)
     assert look_of_weights("pre_switch_2").label == "pre switch 2"
 
 

@@ -148,7 +148,7 @@ MAY_IMPORT = {
     "models": set(),
     "storage": set(),
     "training": {"models", "storage"},
-    "tables": {"configuration", "storage"},
+    "tables": {"storage"},
     "figures": {"tables", "storage"},
 }
 

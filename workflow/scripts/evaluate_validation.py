@@ -7,9 +7,9 @@ from memorization.training.evaluation import diagnostics_table, epoch_table, eva
 
 start_log(snakemake.log[0])
 settings = snakemake.params.settings
-# A pickle that is older than a setting lacks it.
 results = read_pickle(snakemake.input.results)
-results["args"] |= settings
+# A pickle that is older than a setting lacks it.
+results["args"] = settings | results["args"]
 sequence_sets = read_pickle(snakemake.input.sequences)["sequences"]
 tables = evaluate_run(results, sequence_sets, settings["num_held_out"])
 tables["epochs"] = epoch_table(results["logs"])

@@ -4,22 +4,21 @@ import numpy as np
 
 from memorization.figures.drawing import new_figure, save_figure
 from memorization.figures.labels import look_of_weights
-from memorization.figures.selection import by_model, first_condition
+from memorization.figures.selection import MOMENTS_OF_ATTENTION, by_model, first_condition, first_layer
 from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
 NEEDS = ("a transformer",)
-MOMENTS = ("pre_switch_1", "final", "swap_attention")
 PAIRS = [(0, 0), (0, 1), (1, 0), (1, 1)]
 start_log(snakemake.log[0])
-table = read_table_of_group(snakemake.input.attention_maps)
-# Single heads of the first layer, of models whose attention depends on the bits.
-table = table[(table["layer"] == 0) & (table["head"] >= 0) & (table["query_bit"] >= 0)]
+table = first_layer(read_table_of_group(snakemake.input.attention_maps))
+# Single heads, of models whose attention depends on the bits.
+table = table[(table["head"] >= 0) & (table["query_bit"] >= 0)]
 # A bit that attends to itself has only two pairs; the positions before it have all four.
 table = table[table["key_position"] < table["predicted_position"] - 1]
 table = table.assign(over_uniform=table["attention_mean"] * table["predicted_position"])
 rows = [(model, first_condition(of_model)) for model, of_model in by_model(table)]
-moments = [weights for weights in MOMENTS if weights in set(table["weights"])]
+moments = [weights for weights in MOMENTS_OF_ATTENTION if weights in set(table["weights"])]
 figure, axes = new_figure(len(rows), len(moments), width=2.9, height=2.1, sharex=False, sharey=False)
 for (model, of_model), row in zip(rows, axes, strict=True):
     for weights, ax in zip(moments, row, strict=True):

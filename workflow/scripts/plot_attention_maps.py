@@ -2,20 +2,17 @@
 
 from memorization.figures.drawing import new_figure, save_figure
 from memorization.figures.labels import lines, look_of_weights
-from memorization.figures.selection import by_model, first_condition
+from memorization.figures.selection import MOMENTS_OF_ATTENTION, by_model, first_condition, first_layer
 from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
 SINGLE_HEADS = 3
-MOMENTS = ("pre_switch_1", "final", "swap_attention")
 start_log(snakemake.log[0])
-table = read_table_of_group(snakemake.input.attention_maps)
-# The first layer, in the first condition of each model.
-table = table[table["layer"] == 0]
+table = first_layer(read_table_of_group(snakemake.input.attention_maps))
 rows = []
 for model, of_model in by_model(table):
     of_model = first_condition(of_model)
-    rows += [(model, weights, of_model) for weights in MOMENTS if weights in set(of_model["weights"])]
+    rows += [(model, weights, of_model) for weights in MOMENTS_OF_ATTENTION if weights in set(of_model["weights"])]
 heads = sorted(table["head"].unique())[: 1 + SINGLE_HEADS]
 figure, axes = new_figure(len(rows), len(heads), width=2, height=1.9, sharex=False, sharey=False)
 for (model, weights, of_model), row in zip(rows, axes, strict=True):

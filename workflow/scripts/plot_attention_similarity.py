@@ -9,6 +9,8 @@ NEEDS = ("a switch",)
 HEADS = {"same": ("o", "a head with itself"), "other": ("x", "with another head")}
 start_log(snakemake.log[0])
 table = read_table_of_group(snakemake.input.attention_similarity)
+if table.empty:
+    raise ValueError("no model of the experiment has attention: leave this figure out of it")
 panels = [
     (f"{model}{f', layer {layer}' if of_model['layer'].nunique() > 1 else ''}".strip(", "), rows)
     for model, of_model in by_model(table)

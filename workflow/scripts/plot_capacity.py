@@ -27,14 +27,14 @@ keys = [key for key in columns if key != "K"]
 sizes = list(table.groupby(keys, sort=False, dropna=False))
 figure, axes = new_figure(rows=1, columns=3, width=3.4, height=3.8, sharex=False, sharey=False)
 by_set, by_parameters, by_heads = axes[0]
-# The most that each size of a transformer has memorised. The DAM stores in its queue, not in its parameters.
+# The most that each size of a model has memorised. A model with a queue stores there, not in its parameters.
 largest = []
 for colour, (values, rows) in zip(ordered_colours(len(sizes)), sizes, strict=True):
     style = {"color": colour, "marker": look_of_model(rows["model"].iloc[0]).marker}
     label = condition_label(dict(zip(keys, values, strict=True)), table)
     rows = rows.sort_values("K")
     draw_points(by_set, rows["K"], rows, "bits", linestyle="-", label=label, **style)
-    if rows["model"].iloc[0] != "dam":
+    if (rows["queue_capacity"] == 0).all():
         most = rows.loc[[rows["bits_mean"].idxmax()]]
         largest.append(most)
         draw_points(by_parameters, most["num_parameters"], most, "bits", **style)
@@ -45,13 +45,14 @@ for length, rows in table.groupby("sequence_length"):
     by_set.plot(K, K * (length - np.log2(K)), **REFERENCE)
 by_set.plot([], [], **REFERENCE, label="the most that prefixes tell: $K (L - \\log_2 K)$")
 if largest:
-    transformers = pd.concat(largest)
-    parameters = np.array([transformers["num_parameters"].min() / 1.3, transformers["num_parameters"].max() * 1.3])
+    models = pd.concat(largest)
+    parameters = np.array([models["num_parameters"].min() / 1.3, models["num_parameters"].max() * 1.3])
     for bits, linestyle in ((PUBLISHED_BITS_PER_PARAMETER, "-"), (1, "--")):
         label = f"{bits} bit{'s' if bits > 1 else ''} per parameter"
         by_parameters.plot(parameters, bits * parameters, **THEORY, linestyle=linestyle, label=label)
-    if "num_heads" in columns:
-        theory = transformers.drop_duplicates("num_heads").sort_values("num_heads")
+    theory = models[models["embedding_dimension"] > 0]
+    if "num_heads" in columns and len(theory):
+        theory = theory.drop_duplicates("num_heads").sort_values("num_heads")
         # Embeddings of dimension d = H · d_h.
         associations = 2 * theory["embedding_dimension"]
         by_heads.plot(theory["num_heads"], associations, **THEORY, label="attention alone, at least: $H d_h + d$")

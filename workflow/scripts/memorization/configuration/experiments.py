@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from .identity import settings_without_neutral_value
 from .settings import SETTINGS_OF_MODEL, DamSettings, RunSettings, TransformerSettings
 from .shape import (
     EXPERIMENT_KEYS,
@@ -111,14 +112,15 @@ def read_configuration(config: dict[str, Any], known_figures: Mapping[str, tuple
     ``known_figures`` are the figures that can be drawn, with what each needs of an experiment (a key of
     `NEEDS`). Raises `ConfigurationError` with every mistake.
     """
-    unknown_needs = [
+    mistakes_of_code = [
         f"plot_{figure}.py: NEEDS has {shown(need)}, which is not {one_of(NEEDS)}"
         for figure, needs in known_figures.items()
         for need in needs
         if need not in NEEDS
     ]
-    if unknown_needs:
-        raise ConfigurationError(unknown_needs)
+    mistakes_of_code += settings_without_neutral_value()
+    if mistakes_of_code:
+        raise ConfigurationError(mistakes_of_code)
     file, mistakes = check_shape(config, known_figures)
     mistakes += _mistakes_of_defaults(file.defaults)
     runs = []
@@ -141,7 +143,7 @@ def _expand(
     group: str, experiment: Experiment, defaults: Defaults, known_figures: Mapping[str, tuple[str, ...]]
 ) -> tuple[list[str], list[Run]]:
     """Return the mistakes of one experiment, and its runs if there are none."""
-    path = f"experiments.{group}"
+    path = f"experiments.{shown_key(group)}"
     mistakes = _given_twice(path, experiment)
     if too_many := _too_many_runs(path, experiment):
         return [*mistakes, too_many], []

@@ -1,8 +1,7 @@
 """The identity of a run: those of its settings that decide whether it must be computed again.
 
-A setting that was added after the first release is no part of the identity while it has its neutral value, with
-which the results are what they were before the setting existed. Adding a setting therefore computes no finished
-run again.
+A setting that was added later is no part of the identity while it has its neutral value, with which the results
+are what they were before the setting existed. Adding a setting therefore computes no finished run again.
 """
 
 from functools import cache
@@ -26,22 +25,30 @@ FIRST_SETTINGS: dict[str, set[str]] = {
     "gpt": _EVERY_MODEL | _TRANSFORMERS,
     "dam": _EVERY_MODEL | {"H", "M", "N", "clear_memory_at_switch", "eta"},
 }  # fmt: skip
-"""The settings of each model in the first release, which always count. A new setting does not belong here: the
-runs computed before it would be computed again."""
+"""The settings of each model in the first release. A setting that is added to one says its neutral value."""
 
 
 @cache
 def neutral_values(model: str) -> dict[str, Any]:
-    """Return the settings added to a model after the first release, each with its neutral value.
-
-    A setting that must be given has none, and is not among them.
-    """
+    """Return the neutral value of each setting that was added to a model later."""
     fields = SETTINGS_OF_MODEL[model].model_fields
-    return {
-        key: field.json_schema_extra.get("neutral", field.default)
-        for key, field in fields.items()
-        if key not in FIRST_SETTINGS.get(model, ()) and not field.is_required()
-    }
+    extras = {key: field.json_schema_extra or {} for key, field in fields.items()}
+    return {key: extra["neutral"] for key, extra in extras.items() if "neutral" in extra}
+
+
+def settings_without_neutral_value() -> list[str]:
+    """Return a line for each later setting with a default that does not say its neutral value.
+
+    If the default of such a setting were taken for its neutral value, a change of the default would go unseen: the
+    runs with the old one would be taken for runs with the new one.
+    """
+    return [
+        f"settings.py: {key} of {model} is newer than the first release: give neutral, the value with which "
+        f"results are as without it: _setting(..., default={field.default!r}, neutral={field.default!r})"
+        for model, first in FIRST_SETTINGS.items()
+        for key, field in SETTINGS_OF_MODEL[model].model_fields.items()
+        if key not in first and not field.is_required() and key not in neutral_values(model)
+    ]
 
 
 def identity(resolved: dict[str, Any]) -> dict[str, Any]:

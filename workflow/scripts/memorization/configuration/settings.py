@@ -40,10 +40,9 @@ def _setting(
 ) -> Any:
     """Declare one setting: its meaning, unit, stage, neutral value and pydantic's bounds.
 
-    ``neutral`` is the value with which a setting that was added after the first release leaves every result as
-    it was before; by default it is the field's default. A run with this value has the identity of the runs made
-    before (see `identity`). If the default of such a setting is changed later, give the old default as
-    ``neutral``: without it, runs with the new default would be taken for the old runs, whose results are others.
+    A setting that is added to a model with finished runs says its ``neutral`` value: the one with which every
+    result is what it was without the setting. A run with this value has the identity of the runs made before
+    (see `identity`). The neutral value stays as it is if the default changes later.
     """
     extra = {"unit": unit, "stage": stage.value}
     if neutral is not PydanticUndefined:
@@ -258,7 +257,7 @@ def _stages(model: str) -> dict[str, Stage]:
 def settings_until(stage: Stage, settings: dict[str, Any]) -> dict[str, Any]:
     """Return those of the ``settings`` of a run that matter before ``stage``."""
     later = list(Stage)[list(Stage).index(stage) :]
-    # A value derived from other settings has their latest stage.
+    # Of the values that are derived from other settings, this one depends on a setting of a later stage.
     stages = {"num_iters": Stage.SWITCH} | _stages(settings["model"])
     return {key: value for key, value in settings.items() if stages.get(key, Stage.START) not in later}
 

@@ -158,7 +158,11 @@ class ConfigurationFile(_Shape):
     )
     results_dir: Folder = Field("results", description="where the tables and figures of each experiment are")
     checkpoint_seconds: Number = Field(
-        300, gt=0, le=LARGEST, description="time from one checkpoint of a training to the next; changes no result"
+        300,
+        gt=0,
+        le=LARGEST,
+        description="time from one checkpoint of a training to the next; changes no result",
+        json_schema_extra={"allowed": "a positive number of seconds"},
     )
     defaults: Defaults = Field(
         default_factory=Defaults,

@@ -3,6 +3,7 @@
 A model, a setting or a kind of weights that has no entry here gets its own name and a spare look.
 """
 
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,14 +94,21 @@ def ordered_colours(number: int) -> list[Any]:
 
 def look_of_model(model: str) -> Look:
     """Return how a figure shows a model."""
-    return _MODELS.get(model, Look(model.replace("_", " "), GREEN, "P"))
+    return _MODELS.get(model) or _spare_look(model, model)
 
 
 def look_of_weights(weights: str) -> Look:
     """Return how a figure shows a kind of weights of a run, such as ``final`` or ``swap_<part>``."""
     part = weights.removeprefix("swap_")
-    name = weights.replace("_", " ") if part == weights else f"at the end, {part} swapped back"
-    return _WEIGHTS.get(weights, Look(name, GREEN, "D"))
+    label = weights if part == weights else f"at the end, {part} swapped back"
+    return _WEIGHTS.get(weights) or _spare_look(weights, label)
+
+
+def _spare_look(name: str, label: str) -> Look:
+    """Return a colour and a marker that follow from a name, so that they are the same in every figure."""
+    number = zlib.crc32(name.encode())
+    marker = MARKERS[number // len(SPARE_COLOURS) % len(MARKERS)]
+    return Look(label.replace("_", " "), SPARE_COLOURS[number % len(SPARE_COLOURS)], marker)
 
 
 def setting_label(setting: str) -> str:

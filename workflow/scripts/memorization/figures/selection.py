@@ -9,6 +9,9 @@ import pandas as pd
 from ..tables.registry import KEYS
 from .labels import BLACK, CONDITION_COLOURS, SPARE_COLOURS, condition_label, look_of_model, ordered_colours
 
+# The weights whose attention is drawn.
+MOMENTS_OF_ATTENTION = ("pre_switch_1", "final", "swap_attention")
+
 
 def condition_columns(table: pd.DataFrame) -> list[str]:
     """Return the settings that tell the conditions of a table apart: the columns before its first key."""
@@ -49,6 +52,16 @@ def _colours(told: list[dict[str, Any]]) -> list[Any]:
         own = [CONDITION_COLOURS[pair] for pair in reversed(condition.items()) if pair in CONDITION_COLOURS]
         colours.append(next((c for c in [*own, *SPARE_COLOURS] if c not in colours), BLACK))
     return colours
+
+
+def first_layer(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the first layer in a table of attention.
+
+    Raises ValueError if there are none: no model of the experiment has attention.
+    """
+    if table.empty:
+        raise ValueError("no model of the experiment has attention: leave this figure out of it")
+    return table[table["layer"] == 0]
 
 
 def first_condition(rows: pd.DataFrame) -> pd.DataFrame:

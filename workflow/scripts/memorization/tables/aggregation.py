@@ -168,8 +168,9 @@ def capacity(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
         bits_per_parameter=table["bits"] / num_parameters,
         num_parameters=num_parameters,
         sequence_length=args["len_context"],
-        # 0 for the DAM, which embeds nothing.
+        # 0 for a model that has no such heads, and for one that has no queue.
         embedding_dimension=args.get("num_heads", 0) * args.get("num_hidden_features", 0),
+        queue_capacity=args.get("M", 0),
     )
 
 

@@ -97,7 +97,14 @@ TABLES = {
     ),
     "capacity": Table(
         source="evaluation",
-        keys=("weights", "sequence_set", "num_parameters", "sequence_length", "embedding_dimension"),
+        keys=(
+            "weights",
+            "sequence_set",
+            "num_parameters",
+            "sequence_length",
+            "embedding_dimension",
+            "queue_capacity",
+        ),
         metrics=("bits", "bits_per_parameter"),
         columns=("weights", "sequence_set", "loss"),
     ),

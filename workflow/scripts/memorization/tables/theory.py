@@ -48,7 +48,7 @@ def queue_occupancy(args: dict, iteration: int, sequence_set: int) -> np.ndarray
     The queue is that after ``iteration`` iterations. ``args`` are the resolved settings of the run. The
     occupancy is NaN if the model has no queue.
     """
-    if args["model"] != "dam":
+    if "M" not in args:
         return np.full(args["K"], np.nan)
     probabilities = rank_probabilities(args["K"], args["zipf_exponent"])
     return occupancy(probabilities, draws_in_queue(args, iteration, sequence_set))

@@ -61,7 +61,7 @@ def evaluate_run(results: dict, sequence_sets: list[np.ndarray], num_held_out: i
             tables["positions"].append(position_table(key, loss, accuracy, settings.len_context))
     whole = {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
     # One number for the whole table: pandas keeps attrs in the metadata of a .parquet file.
-    whole["evaluation"].attrs["num_parameters"] = learner.num_parameters
+    whole["evaluation"].attrs["num_parameters"] = results["args"]["num_parameters"]
     return whole
 
 
