@@ -6,7 +6,7 @@ lists, tuples, sets, numbers, texts, NumPy arrays of numbers and torch tensors, 
 to the CPU, whatever device it was written from.
 
 Anything wrong with a pickle is a `DamagedPickleError` of one line. A length that exceeds the size of the file is
-refused before memory is taken for it. Nothing else bounds the memory and the time that a hostile file takes.
+refused before memory is taken for it. Nothing else bounds the memory, time and stack that a hostile file takes.
 """
 
 import io
