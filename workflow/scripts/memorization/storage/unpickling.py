@@ -41,12 +41,17 @@ def _shown(text: str) -> str:
     return text if len(text) <= 100 else f"{text[:100]}..."
 
 
+def _text_or_type(value: Any) -> str:
+    """Return a text, or the name of another value's type: to print a tensor, torch imports modules."""
+    return value if isinstance(value, str) else type(value).__name__
+
+
 class _Dtype:
     """A dtype of numbers in a pickle. Records could hold addresses in place of bytes, and are refused."""
 
     def __init__(self, code: str, _align: Any = False, _copy: Any = False):
         if not (isinstance(code, str) and re.fullmatch("[<>=|]?(b1|[iu][1248]|f[248]|c8|c16)", code)):
-            raise _refusal(f"an array of {code!s:.50}, not of numbers")
+            raise _refusal(f"an array of {_text_or_type(code)}, not of numbers")
         self.dtype = np.dtype(code)
 
     def __setstate__(self, state: Any) -> None:
@@ -99,7 +104,7 @@ def _scalar(dtype: _Dtype, content: bytes) -> np.generic:
 def _bytes(text: str = "", encoding: str = "latin1") -> bytes:
     """Return bytes, which protocols 0 to 2 write as a text."""
     if encoding not in ("latin1", "latin-1"):
-        raise _refusal(f"bytes encoded as {encoding!s:.50}")
+        raise _refusal(f"bytes encoded as {_text_or_type(encoding)}")
     return text.encode("latin1")
 
 
