@@ -9,8 +9,8 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow" / "scripts"))
 
 from memorization.configuration.files import DEFAULT_FILE, mistake_of_file
 
-# Snakemake has read the files of --configfile by now. It ends by itself if one is absent or not YAML, but takes
-# a key that is there twice, or an octal number, without a word.
+# Snakemake has read the files of --configfile by now. It ends by itself if one is absent or not YAML, but silently
+# accepts a duplicate key or an octal number.
 if workflow.is_main_process:
     files = [*map(str, workflow.configfiles)] or [DEFAULT_FILE]
     if mistakes := [mistake for file in files if (mistake := mistake_of_file(file))]:

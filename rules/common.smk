@@ -73,10 +73,12 @@ def identity_of(wildcards):
 
 
 def number_of_threads(wildcards):
+    """Return the number of threads of a job."""
     return settings_of(wildcards)["num_threads"]
 
 
 def number_of_gpus(wildcards):
+    """Return 1 if the device of a run is cuda, otherwise 0."""
     return 1 if settings_of(wildcards)["device"] == "cuda" else 0
 
 
@@ -99,10 +101,12 @@ def sequences_of(wildcards):
 
 
 def runs_of(wildcards):
+    """Return the runs of an experiment."""
     return [run for run in configuration.runs if run.group == wildcards.group]
 
 
 def tables_of_runs(wildcards):
+    """Return the tables of the runs that a table of the experiment is made from."""
     source = TABLES[wildcards.table].source
     return [f"{RUN}_{source}.parquet".format(group=run.group, run=run.name) for run in runs_of(wildcards)]
 

@@ -12,8 +12,8 @@ rule generate_sequences:
         mem_mb=4000,
         runtime=15,
     params:
-        # In one mapping: Snakemake compares the set of a rule's parameters, in which two that change places
-        # are the same as before.
+        # One mapping instead of several parameters: Snakemake compares parameters as a set and would not notice
+        # if two of them swapped their values.
         sequences=sequences_of,
         code=code_version("generate_sequences.py"),
     script:

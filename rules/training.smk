@@ -1,6 +1,6 @@
-# Each rule has a higher priority than those before it: a run is finished before the next is begun. Snakemake
-# looks at the inputs of every job that is ready each time one ends, which with all runs open takes longer than
-# the jobs.
+# Each rule has a higher priority than the rules before it, so that a run is finished before the next one begins.
+# Each time a job ends, Snakemake checks the inputs of every job that is ready. With all runs open this would take
+# longer than the jobs.
 rule train_trunk:
     output:
         trunk=f"{TRUNK}.pkl",
