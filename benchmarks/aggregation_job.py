@@ -1,7 +1,7 @@
-"""Aggregate generated tables of runs of the reference scale in a process of its own: prints seconds and peak MiB.
+"""Aggregate generated tables of runs of the reference scale in their own process.
 
-``python benchmarks/aggregation_job.py FOLDER TABLE RUNS (one_by_one | at_once)``; the folder is filled at the
-first call. A process of its own, because the peak is that of all a process ever held.
+It prints seconds and peak MiB. ``python benchmarks/aggregation_job.py FOLDER TABLE RUNS (one_by_one | at_once)``;
+the folder is filled at the first call. A process of its own, because the peak is that of all a process ever held.
 """
 
 import resource
@@ -30,7 +30,10 @@ ARGS = {
 
 
 def generated_evaluation(seed: int) -> pd.DataFrame:
-    """Return a table of the shape of a run's evaluation: four kinds of weights, two sets, held-out sequences."""
+    """Return a table of the shape of a run's evaluation.
+
+    It has four kinds of weights, two sets and held-out sequences.
+    """
     generator = np.random.default_rng(seed)
     parts = []
     for weights in WEIGHTS:
@@ -58,7 +61,10 @@ ITERS_PER_EPOCH = 20
 
 
 def generated_epochs(seed: int) -> pd.DataFrame:
-    """Return a table of the shape of a run's epochs, with every 10th sequence of the sets so far."""
+    """Return a table of the shape of a run's epochs.
+
+    It has every 10th sequence of the sets so far.
+    """
     generator = np.random.default_rng(seed)
     ranks = np.arange(0, FORGETTING["K"], 10, dtype=np.int32)
     iteration = np.arange(ITERS_PER_EPOCH, FORGETTING["num_iters"] + 1, ITERS_PER_EPOCH, dtype=np.int32)

@@ -1,6 +1,7 @@
-"""The dense associative memory as the notes write it: a loop over n, and every one of the M stored sequences.
+"""The dense associative memory as the notes write it, in loops.
 
-The baseline of the benchmark: the plainest way to compute what `memorization.models.dam` does.
+A loop over n sums over every one of the M stored sequences. The baseline of the benchmark: the plainest way to
+compute what `memorization.models.dam` does.
 """
 
 import torch
@@ -20,7 +21,7 @@ class PlainDam:
         self.optimizer = torch.optim.Adam([self.A_logits, self.B_logits], lr=lr, fused=True)
 
     def loss(self, zeta: torch.Tensor) -> torch.Tensor:
-        """Return the mean binary cross-entropy (nats) of the bits of ``zeta`` (B, N) of ±1."""
+        """Return the mean binary cross-entropy (nats) of bits ``zeta`` (B, N) of ±1."""
         stored = self.memory[: self.memory_size]  # (M, N)
         phi = stored @ F.softmax(self.B_logits, dim=-1).T  # (M, H)
         losses = []
@@ -37,7 +38,10 @@ class PlainDam:
         return torch.stack(losses).mean()
 
     def learn(self, zeta: torch.Tensor) -> torch.Tensor:
-        """Update A and B on ``zeta`` (B, N) of ±1, append it to the queue, return the loss before."""
+        """Update A and B on ``zeta``, append it to the queue and return the loss before.
+
+        ``zeta`` is (B, N) of ±1.
+        """
         loss = self.loss(zeta)
         self.optimizer.zero_grad()
         loss.backward()

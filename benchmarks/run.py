@@ -36,7 +36,10 @@ THREADS = 1
 
 
 def median_milliseconds(sides: list[Callable[[], object]], repetitions: int) -> list[float]:
-    """Call all ``sides`` in turn, ``repetitions`` times, and return the median duration of each."""
+    """Return the median duration of a call of each of ``sides``, in milliseconds.
+
+    All are called in turn, ``repetitions`` times.
+    """
     durations: list[list[float]] = [[] for _ in sides]
     for side in sides:
         side()
@@ -49,7 +52,7 @@ def median_milliseconds(sides: list[Callable[[], object]], repetitions: int) -> 
 
 
 class FullDam:
-    """A DAM at the reference size of the notes whose queue is already full, and its batches."""
+    """A DAM at the reference size of the notes with a full queue, and its batches."""
 
     def __init__(self, M: int):
         self.args = DamSettings(
@@ -91,7 +94,10 @@ class FullDam:
 
 
 def against_the_plain_loop() -> dict:
-    """Time an iteration at the reference size against the loop over n and over the M stored sequences."""
+    """Time an iteration at the reference size against the plain loop.
+
+    The plain loop goes over n and over the M stored sequences.
+    """
     dam = FullDam(3000)
     ours, plain = dam.learn_ours(), dam.learn_plainly()
     difference = abs(ours().item() - plain().item())
@@ -108,7 +114,10 @@ def against_the_plain_loop() -> dict:
 
 
 def against_a_small_memory() -> dict:
-    """Time an iteration with a memory a hundred times larger against the reference size."""
+    """Time an iteration with a large memory against the reference size.
+
+    The large memory has a hundred times as many sequences.
+    """
     large, small = FullDam(300_000), FullDam(3000)
     ours_ms, baseline_ms = median_milliseconds([large.learn_ours(), small.learn_ours()], 200)
     return {
@@ -121,14 +130,20 @@ def against_a_small_memory() -> dict:
 
 
 def aggregation(folder: Path, table: str, runs: int, how: str) -> tuple[float, int]:
-    """Return how long the aggregation of generated evaluations takes, in ms, and its peak memory, in MiB."""
+    """Return the duration (ms) and the peak memory (MiB) of an aggregation.
+
+    It aggregates generated evaluations.
+    """
     job = [sys.executable, REPOSITORY / "benchmarks" / "aggregation_job.py", folder, table, str(runs), how]
     seconds, peak = subprocess.run(job, check=True, capture_output=True, text=True).stdout.split()
     return 1000 * float(seconds), round(float(peak))
 
 
 def aggregation_one_by_one() -> dict:
-    """Time the aggregation of runs one at a time, with the columns it needs, against all of them at once."""
+    """Time the aggregation of runs one at a time against all of them at once.
+
+    One at a time, only the columns that are needed are read.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         aggregation(folder, "by_weights", 1, "one_by_one")
@@ -144,7 +159,10 @@ def aggregation_one_by_one() -> dict:
 
 
 def slowest_table(name: str, runs: int, of_each: str, tables: tuple[str, ...]) -> dict:
-    """Time the slowest of some tables at the reference scale against the two minutes that it may take."""
+    """Time the slowest of some tables at the reference scale against its limit.
+
+    A table may take two minutes.
+    """
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         aggregation(folder, tables[0], 1, "one_by_one")

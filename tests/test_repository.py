@@ -49,6 +49,19 @@ def test_no_function_is_longer_than_40_lines():
     assert [long for path in sorted(SCRIPTS.rglob("*.py")) for long in functions_longer_than(40, path)] == []
 
 
+def first_lines_longer_than(characters, path):
+    """The first lines of the docstrings in a file that have more characters than that."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first_line = (ast.get_docstring(node) or "").partition("\n")[0]
+            if len(first_line) > characters:
+                yield f"{path.name}: {first_line}"
+
+
+def test_no_docstring_begins_with_a_line_of_more_than_80_characters():
+    assert [long for path in sorted(SCRIPTS.rglob("*.py")) for long in first_lines_longer_than(80, path)] == []
+
+
 # Pins.
 
 

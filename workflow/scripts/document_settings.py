@@ -1,4 +1,7 @@
-"""Write config/README.md and config/schema.json from the types of the settings: ``make docs``."""
+"""Write config/README.md and config/schema.json from the types of the settings.
+
+``make docs`` runs it.
+"""
 
 import json
 from pathlib import Path

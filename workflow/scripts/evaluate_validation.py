@@ -1,4 +1,7 @@
-"""Evaluate all sequences of a run under each kind of weights, and tabulate what was logged each epoch."""
+"""Evaluate all sequences of a run under each kind of weights.
+
+It also tabulates what was logged each epoch.
+"""
 
 from memorization.storage.cache import read_pickle, write_table
 from memorization.storage.log import start_log

@@ -1,4 +1,7 @@
-"""How much each head attends to each pair of bits, over what uniform attention would give."""
+"""How much each head attends to each pair of bits.
+
+It is shown as a multiple of uniform attention.
+"""
 
 import numpy as np
 

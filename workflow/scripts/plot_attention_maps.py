@@ -1,4 +1,7 @@
-"""Attention as heat maps: mean over the heads and single heads, before and after the first switch and swapped."""
+"""Attention as heat maps: the mean over the heads and single heads.
+
+They are shown before and after the first switch, and swapped.
+"""
 
 from memorization.figures.drawing import new_figure, save_figure
 from memorization.figures.labels import lines, look_of_weights

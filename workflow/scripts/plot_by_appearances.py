@@ -1,4 +1,7 @@
-"""Accuracy and loss against the number of appearances in training, one panel for each condition."""
+"""Accuracy and loss against the number of appearances in training.
+
+There is one panel for each condition.
+"""
 
 import math
 

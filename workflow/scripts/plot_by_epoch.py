@@ -1,4 +1,7 @@
-"""Accuracy and loss on the current and the earlier sets against iterations, across the switches."""
+"""Accuracy and loss on the current and the earlier sets against iterations.
+
+The iterations go across the switches.
+"""
 
 from matplotlib.lines import Line2D
 

@@ -1,4 +1,7 @@
-"""Accuracy against the length of the revealed prefix, when a set has just been trained on."""
+"""Accuracy against the length of the revealed prefix.
+
+The set has just been trained on.
+"""
 
 from memorization.figures.drawing import draw_chance, draw_mean, new_figure, save_figure
 from memorization.figures.labels import AXIS_LABELS

@@ -1,4 +1,7 @@
-"""Accuracy and loss against rank, before and after the first switch, one panel for each condition."""
+"""Accuracy and loss against rank, before and after the first switch.
+
+There is one panel for each condition.
+"""
 
 from memorization.figures.drawing import (
     condition_panels,

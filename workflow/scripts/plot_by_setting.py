@@ -1,4 +1,7 @@
-"""Accuracy and loss of a set that has just been trained on against the one setting that is swept."""
+"""Accuracy and loss against the one setting that is swept.
+
+They are those of a set that has just been trained on.
+"""
 
 from memorization.figures.drawing import draw_chance, draw_points, log_axis, new_figure, save_figure
 from memorization.figures.labels import AXIS_LABELS, BLACK, ORANGE, setting_label

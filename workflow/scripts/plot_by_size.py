@@ -1,4 +1,7 @@
-"""Accuracy and loss on the last set against the number of parameters, one line for each architecture."""
+"""Accuracy and loss on the last set against the number of parameters.
+
+There is one line for each architecture.
+"""
 
 from memorization.figures.drawing import (
     draw_chance,

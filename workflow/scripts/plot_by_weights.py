@@ -1,4 +1,7 @@
-"""Accuracy and loss on each set under the final weights and with one part swapped back."""
+"""Accuracy and loss on each set under the final weights and swapped weights.
+
+In swapped weights one part is put back.
+"""
 
 from memorization.figures.drawing import condition_panels, draw_points, label_below, legend_below, save_figure
 from memorization.figures.labels import look_of_weights, set_label

@@ -1,4 +1,7 @@
-"""Sharpness of A, correlation of the heads and the size of the memory, against iterations."""
+"""The numbers that the DAM logs of itself, against iterations.
+
+These are the sharpness of A, the correlation of the heads and the size of the memory.
+"""
 
 from memorization.figures.drawing import draw_mean, draw_switches, new_figure, save_figure
 from memorization.figures.selection import conditions

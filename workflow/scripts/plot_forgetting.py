@@ -1,4 +1,7 @@
-"""Recall of earlier sets against the iterations since each was left, with fitted laws and their AIC."""
+"""Recall of earlier sets against the iterations since each was left.
+
+Fitted laws and their AIC stand beside it.
+"""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -19,7 +22,10 @@ DASHES = dict(zip(FORMS_OF_FORGETTING, [(0, (1, 1)), (0, (4, 2)), "-"], strict=T
 
 
 def shown_bands(rows: pd.DataFrame) -> list[tuple[int, int]]:
-    """Return all ranks, the most frequent tested sequence and the rarest band of a model."""
+    """Return the bands of rank of a model that are shown.
+
+    These are all ranks, the most frequent tested sequence and the rarest band.
+    """
     bands = rank_bands(rows)
     all_ranks = max(bands, key=lambda band: band[1] - band[0])
     single = [band for band in bands if band != all_ranks]
@@ -32,7 +38,10 @@ def in_band(rows: pd.DataFrame, low: int, high: int) -> pd.DataFrame:
 
 
 def draw_curves(ax: Axes, of_model: pd.DataFrame, low: int, high: int) -> None:
-    """Draw the measured recall of each condition in a band of rank, and the laws fitted to it."""
+    """Draw the measured recall of each condition, and the laws fitted to it.
+
+    Both are those in one band of rank.
+    """
     for label, colour, rows in conditions(of_model):
         rows = in_band(rows, low, high)
         rows = rows[rows["iters_since_switch"] > 0]
@@ -48,7 +57,10 @@ def draw_curves(ax: Axes, of_model: pd.DataFrame, low: int, high: int) -> None:
 
 
 def draw_aic(ax: Axes, of_model: pd.DataFrame, low: int, high: int) -> None:
-    """Draw how much higher the AIC of each law is than the lowest, for each condition in a band of rank."""
+    """Draw how much higher the AIC of each law is than the lowest.
+
+    Each condition is drawn, in one band of rank.
+    """
     for k, (_, colour, rows) in enumerate(conditions(of_model)):
         rows = in_band(rows, low, high)
         for x, form in enumerate(FORMS_OF_FORGETTING):

@@ -1,4 +1,7 @@
-"""Accuracy on each earlier set against the iterations since it was left, by bands of rank."""
+"""Accuracy on each earlier set against the iterations since it was left.
+
+It is split by bands of rank.
+"""
 
 from memorization.figures.drawing import (
     draw_chance,

@@ -1,4 +1,4 @@
-"""Recall of the old set against the iterations since the switch, over the occupancy of the queue."""
+"""Recall of the old set after the switch, beside the queue's occupancy."""
 
 from memorization.figures.drawing import THEORY, draw_chance, draw_points, log_axis, new_figure, save_figure
 from memorization.figures.labels import RECALL_LABEL, ranks_label

@@ -1,4 +1,7 @@
-"""Iterations on the set after the first switch until its accuracy reaches a threshold."""
+"""Iterations until the accuracy on a set reaches a threshold.
+
+The set is the one after the first switch.
+"""
 
 from memorization.figures.drawing import draw_points, legend_beneath, new_figure, save_figure
 from memorization.figures.selection import by_model, conditions

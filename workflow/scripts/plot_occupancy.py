@@ -1,4 +1,4 @@
-"""Recall against rank when a set has just been trained on, over the occupancy of the queue."""
+"""Recall against rank, beside the occupancy of the queue."""
 
 from memorization.figures.drawing import THEORY, draw_chance, draw_points, new_figure, save_figure
 from memorization.figures.labels import RECALL_LABEL

@@ -1,4 +1,7 @@
-"""Accuracy on the sets before and after the switch, with a part swapped back, against the number of parameters."""
+"""Accuracy with a part swapped back, against the number of parameters.
+
+It is shown on the sets before and after the switch.
+"""
 
 from memorization.figures.drawing import (
     draw_chance,

@@ -1,7 +1,7 @@
-"""Print where a result comes from: ``python workflow/scripts/trace.py results/freeze/by_epoch.png``.
+"""Print where a result comes from.
 
-A file is printed below the file that was made from it, with its rule and its code, and whether it has changed
-since.
+An example is ``python workflow/scripts/trace.py results/freeze/by_epoch.png``. A file is printed below the file
+that was made from it, with its rule and its code, and whether it has changed since.
 """
 
 import json

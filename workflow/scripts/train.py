@@ -1,4 +1,7 @@
-"""Train one run through all its switches, from its trunk if it has one: ``<run>.pkl``."""
+"""Train one run through all its switches, from its trunk if it has one.
+
+It writes ``<run>.pkl``.
+"""
 
 from memorization.storage.cache import read_pickle, write_pickle
 from memorization.storage.log import start_log
@@ -13,7 +16,7 @@ settings = snakemake.params.settings
 
 
 def start() -> Training:
-    """Return the training as it begins: from the trunk, which has no part in a run without a switch."""
+    """Return the training at its start: after the trunk, if the run has one."""
     training = Training(settings, data["sequences"], data["switch_start_iter"])
     if settings["num_switches"]:
         training.restore(read_pickle(snakemake.input.trunk))

@@ -1,4 +1,7 @@
-"""Train what several runs have in common, up to the first switch: a checkpoint that they go on from."""
+"""Train the part that several runs have in common, up to the first switch.
+
+It writes a checkpoint that they go on from.
+"""
 
 from memorization.sequences import generate_sequence_set
 from memorization.storage.cache import write_pickle

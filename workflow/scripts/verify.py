@@ -1,7 +1,8 @@
-"""Run config/smoke.yaml anew in a scratch folder and compare every file with tests/verified.json.
+"""Run config/smoke.yaml anew and compare every file with the record.
 
-``python workflow/scripts/verify.py`` compares; with ``--update`` it writes the record. ``--folder`` takes the
-files of an earlier run in place of a new one, ``--record`` another record. The status is 1 if a file is different.
+It runs in a scratch folder. The record is tests/verified.json. ``python workflow/scripts/verify.py`` compares;
+with ``--update`` it writes the record. ``--folder`` takes the files of an earlier run in place of a new one,
+``--record`` another record. The status is 1 if a file is different.
 """
 
 import argparse
@@ -45,7 +46,10 @@ def update(folder: Path, path: Path) -> None:
 
 
 def _record_text(made_by: dict, files: dict[str, list]) -> str:
-    """Return the record as JSON with one line per file, so that a diff shows which files changed."""
+    """Return the record as JSON with one line per file.
+
+    A diff of it therefore shows which files changed.
+    """
     folders: dict[str, list[str]] = {}
     for name, entry in files.items():
         folder, _, file = name.rpartition("/")
@@ -56,7 +60,10 @@ def _record_text(made_by: dict, files: dict[str, list]) -> str:
 
 
 def differ(folder: Path, path: Path) -> bool:
-    """Print which files in ``folder`` are not as recorded; return whether any is different."""
+    """Print which files in ``folder`` are not as recorded.
+
+    Returns whether any is different.
+    """
     content = json.loads(path.read_text(encoding="utf-8"))
     recorded = {
         f"{parent}/{file}": entry for parent, files in content["files"].items() for file, entry in files.items()

@@ -1,6 +1,6 @@
-"""The library that the scripts of the workflow share, in rooms that mirror its stages.
+"""The library that the scripts of the workflow share.
 
-Dependencies point one way: `storage`, `configuration` and `models` know none of the other rooms; `training`
-uses `models` and `storage`; `tables` uses `storage`; `figures` uses `tables` and `storage`. Every room may use
-`sequences`.
+Its rooms mirror the stages of the workflow. Dependencies point one way: `storage`, `configuration` and `models`
+know none of the other rooms; `training` uses `models` and `storage`; `tables` uses `storage`; `figures` uses
+`tables` and `storage`. Every room may use `sequences`.
 """

@@ -1,4 +1,7 @@
-"""Random binary sequences and the batches drawn from them, as pure functions of the run's seed."""
+"""Random binary sequences and the batches drawn from them.
+
+All are pure functions of the run's seed.
+"""
 
 from enum import IntEnum
 
@@ -19,7 +22,10 @@ class Stream(IntEnum):
 
 
 def random_generator(seed: int, stream: Stream, *index: int) -> np.random.Generator:
-    """Return the generator of one stream of ``seed``, at ``index`` (a set number, an iteration)."""
+    """Return the generator of one stream of ``seed``, at ``index``.
+
+    The index is a set number or an iteration.
+    """
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(stream, *index)))
 
 
@@ -35,10 +41,10 @@ def generate_sequence_set(seed: int, sequence_set: int, K: int, len_context: int
 def generate_held_out_sequences(
     seed: int, number: int, len_context: int, sequence_sets: list[np.ndarray]
 ) -> np.ndarray:
-    """Draw ``number`` sequences that are in none of ``sequence_sets``, from a stream of their own.
+    """Draw ``number`` sequences that are in none of ``sequence_sets``.
 
-    Returns an int64 array (number, len_context) of 0 and 1. Raises ValueError if the sets leave
-    too few of the 2^len_context possible sequences to draw from.
+    They come from a stream of their own. Returns an int64 array (number, len_context) of 0 and 1. Raises
+    ValueError if the sets leave too few of the 2^len_context possible sequences to draw from.
     """
     bits = random_generator(seed, Stream.HELD_OUT)
     trained = np.unique(np.concatenate([_packed(sequences) for sequences in sequence_sets]))
@@ -61,13 +67,19 @@ def _packed(sequences: np.ndarray) -> np.ndarray:
 
 
 def rank_probabilities(K: int, zipf_exponent: float) -> np.ndarray:
-    """Return p_r ∝ (r + 1)^-zipf_exponent for the ranks r = 0 … K−1, (K,). Exponent 0 is uniform."""
+    """Return p_r ∝ (r + 1)^-zipf_exponent for the ranks r = 0 … K−1, (K,).
+
+    Exponent 0 is uniform.
+    """
     weights = np.arange(1, K + 1, dtype=np.float64) ** -zipf_exponent
     return weights / weights.sum()
 
 
 def cumulative_probabilities(probabilities: np.ndarray) -> np.ndarray:
-    """Return the cumulative distribution (K,) that `sample_batch_ranks` inverts; it ends in exactly 1."""
+    """Return the cumulative distribution (K,) that `sample_batch_ranks` inverts.
+
+    It ends in exactly 1.
+    """
     cumulative = np.cumsum(probabilities)
     return cumulative / cumulative[-1]
 

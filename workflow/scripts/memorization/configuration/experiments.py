@@ -38,8 +38,8 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-# What a figure can need of an experiment: whether its settings, and the keys of its conditions, have it, and
-# what to do if they do not.
+# The properties that a figure can need of an experiment: a test of the settings and the condition keys, and what
+# to do if it fails.
 NEEDS: dict[str, tuple[Callable[[list[RunSettings], list[str]], bool], str]] = {
     "a switch": (
         lambda settings, keys: any(one.num_switches for one in settings),
@@ -233,10 +233,10 @@ def _swept(experiment: Experiment) -> list[str]:
 def _validate(
     path: str, given: dict, paths: dict[str, str], defaults: Defaults
 ) -> tuple[list[str], RunSettings | None]:
-    """Check what the file gives to one condition, and what the defaults of its model add.
+    """Check the settings that the file gives to one condition, and the defaults.
 
-    ``paths`` has the place of each given setting in the file. Returns the mistakes, and the settings unless a
-    value is wrong or missing.
+    The defaults are those of the condition's model. ``paths`` has the place of each given setting in the file.
+    Returns the mistakes, and the settings unless a value is wrong or missing.
     """
     model = given.get("model")
     if not isinstance(model, str) or model not in SETTINGS_OF_MODEL:
@@ -248,7 +248,10 @@ def _validate(
 
 
 def _check_settings(path: str, given: dict, paths: dict[str, str]) -> tuple[list[str], RunSettings | None]:
-    """Check the settings of one condition by the class of its model, as `_validate` does."""
+    """Check the settings of one condition by the class of its model.
+
+    Returns the same as `_validate`.
+    """
     model = given["model"]
     schemas = setting_schemas(model)
     known = {key: value for key, value in given.items() if key in schemas}
@@ -269,7 +272,7 @@ def _check_settings(path: str, given: dict, paths: dict[str, str]) -> tuple[list
 
 
 def _mistakes_of_keys(path: str, model: str, keys: list[str], paths: dict[str, str]) -> tuple[list[str], set[str]]:
-    """Return a line for each key that is no setting of the model, and which ones they may mean."""
+    """Return a line for each key that is no setting, and the settings probably meant."""
     mistakes, meant = [], set()
     known = (*setting_schemas(model), *EXPERIMENT_KEYS)
     for key in keys:

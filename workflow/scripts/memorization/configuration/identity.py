@@ -1,4 +1,4 @@
-"""The identity of a run: those of its settings that decide whether it must be computed again.
+"""The identity of a run: the settings that decide if it is computed again.
 
 A setting that was added later is no part of the identity while it has its neutral value, with which the results
 are what they were before the setting existed. Adding a setting therefore computes no finished run again.
@@ -37,10 +37,10 @@ def neutral_values(model: str) -> dict[str, Any]:
 
 
 def settings_without_neutral_value() -> list[str]:
-    """Return a line for each later setting with a default that does not say its neutral value.
+    """Return a line for each later setting that lacks a neutral value.
 
-    If the default of such a setting were taken for its neutral value, a change of the default would go unseen: the
-    runs with the old one would be taken for runs with the new one.
+    Only settings with a default are checked. If the default of such a setting were taken for its neutral value, a
+    change of the default would go unseen: the runs with the old one would be taken for runs with the new one.
     """
     return [
         f"settings.py: {key} of {model} is newer than the first release: give neutral, the value with which "

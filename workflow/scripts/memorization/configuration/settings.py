@@ -15,20 +15,26 @@ from pydantic_core import PydanticUndefined
 
 
 def _yaml_float(value: Any) -> Any:
-    """Read ``1e-3`` as the number it is: YAML 1.1 takes a mantissa without a point for a string."""
+    """Return a text such as ``1e-3`` as a number, any other value as it is.
+
+    YAML 1.1 reads a mantissa without a point as a text.
+    """
     if isinstance(value, str) and re.fullmatch(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+", value, re.ASCII):
         return float(value)
     return value
 
 
 Number = Annotated[float, BeforeValidator(_yaml_float)]
-# What no run can be larger than in any respect; it keeps sums and products of settings far from overflow.
+# The upper limit of every count. It keeps sums and products of settings far from overflow.
 LARGEST = 10**9
 Count = Annotated[int, Field(le=LARGEST)]
 
 
 class Stage(StrEnum):
-    """The stage from which on a setting matters. If it changes, nothing before that stage is computed again."""
+    """The stage from which on a setting matters.
+
+    If the setting changes, nothing before that stage is computed again.
+    """
 
     START = "the start"
     SWITCH = "the first switch"
@@ -38,7 +44,7 @@ class Stage(StrEnum):
 def _setting(
     meaning: str, *, unit: str = "", stage: Stage = Stage.START, neutral: Any = PydanticUndefined, **field: Any
 ) -> Any:
-    """Declare one setting: its meaning, unit, stage, neutral value and pydantic's bounds.
+    """Declare a setting: meaning, unit, stage, neutral value and pydantic's bounds.
 
     A setting that is added to a model with finished runs says its ``neutral`` value: the one with which every
     result is what it was without the setting. A run with this value has the identity of the runs made before
@@ -120,7 +126,10 @@ class RunSettings(BaseModel):
             SETTINGS_OF_MODEL[model] = cls
 
     def impossible(self) -> Iterator[tuple[str, str]]:
-        """Yield each combination of settings that cannot be: the setting at fault and what is wrong."""
+        """Yield each impossible combination of settings.
+
+        Each is given as the setting at fault and what is wrong.
+        """
         epoch = self.num_iters_per_epoch
         if self.num_iters_per_set % epoch:
             below = self.num_iters_per_set // epoch * epoch
@@ -197,7 +206,10 @@ class OneLayerAttentionSettings(TransformerSettings):
     attention_trainable: bool = _setting("whether the attention is trained at all", default=True)
 
     def impossible(self) -> Iterator[tuple[str, str]]:
-        """Yield each combination of settings that cannot be: the setting at fault and what is wrong."""
+        """Yield each impossible combination of settings.
+
+        Each is given as the setting at fault and what is wrong.
+        """
         yield from super().impossible()
         if self.freeze == "attention" and not self.attention_trainable:
             yield (

@@ -1,4 +1,7 @@
-"""Trunks: the training before the first switch, which runs that differ only after it share."""
+"""Trunks: the training before the first switch.
+
+Runs that differ only after the first switch share a trunk.
+"""
 
 import hashlib
 import json
@@ -20,15 +23,18 @@ def trunk_name(settings: dict[str, Any]) -> str:
 
 
 def trunks_of(runs: Iterable[Run]) -> dict[str, dict[str, Any]]:
-    """Return the trunks of ``runs`` by name, each with the resolved settings of one of its runs.
+    """Return the trunks of ``runs`` by name.
 
-    A run without a switch has no trunk.
+    Each comes with the resolved settings of one of its runs. A run without a switch has no trunk.
     """
     return {trunk_name(run.settings): run.settings for run in runs if run.settings["num_switches"]}
 
 
 def shared_training(runs: Iterable[Run]) -> str:
-    """Return in one line how much training the trunks of ``runs`` save; an empty text if they save none."""
+    """Return in one line how much training the trunks of ``runs`` save.
+
+    The text is empty if they save none.
+    """
     runs = list(runs)
     branches = [run.settings for run in runs if run.settings["num_switches"]]
     trunks = trunks_of(runs).values()

@@ -1,5 +1,5 @@
-"""How the figures look: labels and colours, the selection of rows, and the pieces that several scripts draw.
+"""How the figures look, and the pieces that several scripts draw.
 
-A figure is drawn from the tables of an experiment and from nothing else: nothing here reads a run's files or
-knows how a table is computed.
+Labels and colours are here, and the selection of rows. A figure is drawn from the tables of an experiment and from
+nothing else: nothing here reads a run's files or knows how a table is computed.
 """

@@ -1,4 +1,7 @@
-"""The pieces that several figures draw: panels, means with their intervals, chance, switches, legends."""
+"""The pieces that several figures draw.
+
+These are panels, means with their intervals, chance, switches and legends.
+"""
 
 import math
 import textwrap
@@ -26,7 +29,7 @@ matplotlib.style.use(Path(__file__).with_name("memorization.mplstyle"))
 # A legend below a figure needs this width, in inches.
 MIN_WIDTH = 3.4
 CHANCE = {"accuracy": 0.5, "loss": math.log(2), "recall": 0.0}
-# What is neither measured nor fitted: chance, a ceiling, a law.
+# Lines that are neither measured nor fitted: chance, a ceiling, a law.
 REFERENCE = {"color": "0.55", "linewidth": 0.8, "linestyle": (0, (1, 2)), "zorder": 0}
 THEORY = {"color": "0.3", "linewidth": 1}
 
@@ -39,14 +42,20 @@ def new_figure(
     sharex: str | bool = True,
     sharey: str | bool = "row",
 ) -> tuple[Figure, Any]:
-    """Return a figure of ``rows`` × ``columns`` panels of ``width`` × ``height`` inches, and its axes."""
+    """Return a figure of ``rows`` × ``columns`` panels, and its axes.
+
+    A panel has ``width`` × ``height`` inches.
+    """
     figure = Figure(figsize=(max(columns * width, MIN_WIDTH), rows * height))
     axes = figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
     return figure, axes
 
 
 def save_figure(figure: Figure, job: Any) -> None:
-    """Write a figure to each output of a job (the object ``snakemake`` of its script), with its provenance."""
+    """Write a figure to each output of a job, with its provenance.
+
+    The job is the object ``snakemake`` of its script.
+    """
     for path in job.output:
         write_figure(figure, path)
     write_provenance(job)
@@ -55,10 +64,10 @@ def save_figure(figure: Figure, job: Any) -> None:
 def condition_panels(
     table: pd.DataFrame, width: float, height: float
 ) -> tuple[Figure, Any, list[tuple[Axes, str, pd.DataFrame]]]:
-    """Return a figure with a panel for each condition of a table: the figure, all axes, what to draw in which.
+    """Return a figure with a panel for each condition of a table.
 
-    With one model each condition has a column, accuracy above loss. With several, each model has a row of its
-    conditions, accuracy alone.
+    Returns the figure, all axes, and what to draw in which. With one model each condition has a column, accuracy
+    above loss. With several, each model has a row of its conditions, accuracy alone.
     """
     models = by_model(table)
     metrics = tuple(AXIS_LABELS) if len(models) == 1 else ("accuracy",)
@@ -81,7 +90,10 @@ def condition_panels(
 
 
 def label_below(panels: list[tuple[Axes, str, pd.DataFrame]], label: str) -> None:
-    """Label the x axis of the lower panel of each condition that `condition_panels` made."""
+    """Label the x axis of the lower panel of each condition.
+
+    The panels are those that `condition_panels` made.
+    """
     lowest = panels[-1][1]
     for ax, metric, _ in panels:
         if metric == lowest:
@@ -91,7 +103,10 @@ def label_below(panels: list[tuple[Axes, str, pd.DataFrame]], label: str) -> Non
 
 
 def draw_mean(axes: Axes, rows: pd.DataFrame, x: str, metric: str, **style: Any) -> None:
-    """Draw the mean of ``metric`` over seeds against ``x``, with its 95 % confidence band."""
+    """Draw the mean of ``metric`` over seeds against ``x``.
+
+    The band is its 95 % confidence interval.
+    """
     # A line through one point would not be seen.
     marker = {"marker": "o"} if len(rows) == 1 else {}
     (line,) = axes.plot(rows[x], rows[f"{metric}_mean"], **marker | style)
@@ -100,9 +115,10 @@ def draw_mean(axes: Axes, rows: pd.DataFrame, x: str, metric: str, **style: Any)
 
 
 def draw_points(axes: Axes, x: Any, rows: pd.DataFrame, metric: str, **style: Any) -> None:
-    """Draw the means of ``metric`` over seeds as points at ``x``, with their 95 % confidence intervals.
+    """Draw the means of ``metric`` over seeds as points at ``x``.
 
-    ``style`` are arguments of ``Axes.errorbar``; ``linestyle="-"`` joins the points.
+    The bars are their 95 % confidence intervals. ``style`` are arguments of ``Axes.errorbar``; ``linestyle="-"``
+    joins the points.
     """
     mean = rows[f"{metric}_mean"]
     interval = [mean - rows[f"{metric}_low"], rows[f"{metric}_high"] - mean]
@@ -112,7 +128,10 @@ def draw_points(axes: Axes, x: Any, rows: pd.DataFrame, metric: str, **style: An
 def draw_sets_before_and_after(
     ax: Axes, metric: str, rows: pd.DataFrame, x: Callable[[pd.DataFrame], pd.Series]
 ) -> None:
-    """Draw a metric of what `selection.before_and_after` returns against ``x`` of its rows."""
+    """Draw a metric of the first two sets against ``x``.
+
+    The rows are those that `selection.before_and_after` returns.
+    """
     for (weights, sequence_set), line in rows.groupby(["weights", "sequence_set"], sort=False):
         look = look_of_weights(weights)
         style = {"linestyle": "-", "marker": "o"} if sequence_set == 0 else {"linestyle": "--", "marker": "s"}
@@ -126,16 +145,20 @@ def draw_chance(axes: Axes, metric: str) -> None:
 
 
 def draw_switches(axes: Axes, table: pd.DataFrame) -> None:
-    """Draw a line at each switch of any condition of a table with the columns ``iter`` and ``current_set``."""
+    """Draw a line at each switch of any condition of a table.
+
+    The table has the columns ``iter`` and ``current_set``.
+    """
     for _, _, rows in conditions(table):
         for switch in rows.groupby("current_set")["iter"].max().iloc[:-1]:
             axes.axvline(switch, color="0.8", linewidth=0.8, zorder=0)
 
 
 def log_axis(axis: Axis) -> None:
-    """Make an axis logarithmic, with plain numbers: at 1, 2, 5, 10, … if it has few decades.
+    """Make an axis logarithmic, with plain numbers.
 
-    If the data contain a 0, the axis is linear from 0 to the least positive number.
+    If it has few decades, the numbers are at 1, 2, 5, 10, … If the data contain a 0, the axis is linear from 0 to
+    the least positive number.
     """
     low, high = axis.get_data_interval()
     if low <= 0:
@@ -158,7 +181,10 @@ def limit_to_means(axes: Axes, means: pd.Series) -> None:
 
 
 def legend_below(figure: Figure, axes: Any) -> None:
-    """Draw one legend below the panels ``axes`` with every label that is in any of them, once."""
+    """Draw one legend below the panels ``axes``.
+
+    It has every label that is in any of them, once.
+    """
     handles = {}
     for ax in axes.flat:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
@@ -168,7 +194,10 @@ def legend_below(figure: Figure, axes: Any) -> None:
 
 
 def legend_beneath(ax: Axes, drop: float, handles: list[Any] | None = None) -> None:
-    """Draw the legend of one panel beneath it, ``drop`` of its height lower; none if nothing has a label."""
+    """Draw the legend of one panel beneath it.
+
+    It lies ``drop`` of the panel's height lower. There is none if nothing has a label.
+    """
     handles = ax.get_legend_handles_labels()[0] if handles is None else handles
     if handles:
         ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, -drop))

@@ -1,6 +1,7 @@
-"""Words, colours and markers: the same thing looks and is called the same in every figure.
+"""Words, colours and markers of the figures.
 
-A model, a setting or a kind of weights that has no entry here gets its own name and a spare look.
+The same thing looks and is called the same in every figure. A model, a setting or a kind of weights that has no
+entry here gets its own name and a spare look.
 """
 
 import zlib
@@ -88,7 +89,10 @@ RECALL_LABEL = "recall (2 · accuracy − 1)"
 
 
 def ordered_colours(number: int) -> list[Any]:
-    """Return so many colours from dark to bright; the brightest fifth of the map is hard to see on white."""
+    """Return ``number`` colours from dark to bright.
+
+    The brightest fifth of the map is left out, because it is hard to see on white.
+    """
     return [matplotlib.colormaps["viridis"](0.8 * i / max(number - 1, 1)) for i in range(number)]
 
 
@@ -98,14 +102,20 @@ def look_of_model(model: str) -> Look:
 
 
 def look_of_weights(weights: str) -> Look:
-    """Return how a figure shows a kind of weights of a run, such as ``final`` or ``swap_<part>``."""
+    """Return how a figure shows a kind of weights of a run.
+
+    A kind is for example ``final`` or ``swap_<part>``.
+    """
     part = weights.removeprefix("swap_")
     label = weights if part == weights else f"at the end, {part} swapped back"
     return _WEIGHTS.get(weights) or _spare_look(weights, label)
 
 
 def _spare_look(name: str, label: str) -> Look:
-    """Return a colour and a marker that follow from a name, so that they are the same in every figure."""
+    """Return a colour and a marker that follow from a name.
+
+    They are therefore the same in every figure.
+    """
     number = zlib.crc32(name.encode())
     marker = MARKERS[number // len(SPARE_COLOURS) % len(MARKERS)]
     return Look(label.replace("_", " "), SPARE_COLOURS[number % len(SPARE_COLOURS)], marker)

@@ -1,4 +1,4 @@
-"""Which rows of a table a figure shows: models, conditions, moments, bands of rank."""
+"""The rows of a table that a figure shows: models, conditions, moments, ranks."""
 
 from itertools import takewhile
 from typing import Any
@@ -14,22 +14,29 @@ MOMENTS_OF_ATTENTION = ("pre_switch_1", "final", "swap_attention")
 
 
 def condition_columns(table: pd.DataFrame) -> list[str]:
-    """Return the settings that tell the conditions of a table apart: the columns before its first key."""
+    """Return the settings that tell the conditions of a table apart.
+
+    They are the columns before the table's first key.
+    """
     return list(takewhile(lambda column: column not in KEYS, table.columns))
 
 
 def by_model(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """Return the label and the rows of each model of a table; a single model goes without a label."""
+    """Return the label and the rows of each model of a table.
+
+    A single model has no label.
+    """
     if table["model"].nunique() <= 1:
         return [("", table)]
     return [(look_of_model(model).label, rows) for model, rows in table.groupby("model", sort=False)]
 
 
 def conditions(table: pd.DataFrame) -> list[tuple[str, Any, pd.DataFrame]]:
-    """Return the label, the colour and the rows of each condition of a table, in its order.
+    """Return the label, the colour and the rows of each condition of a table.
 
-    If the conditions differ in one number, their colours come from an ordered map. Otherwise a condition has
-    the colour that one of its settings has in every figure, or else the next of the palette.
+    They come in the order of the table. If the conditions differ in one number, their colours come from an ordered
+    map. Otherwise a condition has the colour that one of its settings has in every figure, or else the next of the
+    palette.
     """
     columns = [column for column in condition_columns(table) if table[column].nunique(dropna=False) > 1]
     if not columns:
@@ -72,26 +79,38 @@ def first_condition(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def just_trained(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the weights just before the first switch; at the end if a condition has no switch."""
+    """Return the rows of the weights just before the first switch.
+
+    If a condition has no switch, they are those at the end.
+    """
     before = table["weights"] == "pre_switch_1"
     switched = _of_condition(before, table).transform("any")
     return table[before | (~switched & (table["weights"] == "final"))]
 
 
 def last_set(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the final weights on the set that each condition was trained on last."""
+    """Return the rows of the final weights on the last set of each condition.
+
+    That is the set that the condition was trained on last.
+    """
     last = _of_condition(table["sequence_set"], table).transform("max")
     return table[(table["weights"] == "final") & (table["sequence_set"] == last)]
 
 
 def before_and_after(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the first two sets, just before the first switch and at the end."""
+    """Return the rows of the first two sets before the switch and at the end.
+
+    The switch is the first one; the first moment is just before it.
+    """
     moments = table["weights"].isin(["pre_switch_1", "final"])
     return table[moments & table["sequence_set"].isin([0, 1])]
 
 
 def of_first_switch(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows without the weights just before later switches: swaps put back what was before the first."""
+    """Return the rows without the weights just before later switches.
+
+    Swaps put back the part as it was before the first switch.
+    """
     later = table["weights"].str.startswith("pre_switch_") & (table["weights"] != "pre_switch_1")
     return table[~later]
 
@@ -102,7 +121,10 @@ def _of_condition(column: pd.Series, table: pd.DataFrame) -> Any:
 
 
 def share_trunk(conditions_rows: list[pd.DataFrame]) -> bool:
-    """Tell whether several conditions are the same, epoch by epoch, until they leave the first set."""
+    """Tell whether conditions are the same until they leave the first set.
+
+    They are compared epoch by epoch.
+    """
     first, *others = [rows[rows["current_set"] == 0] for rows in conditions_rows]
     if not others or first["iter"].max() == conditions_rows[0]["iter"].max():
         return False
@@ -111,23 +133,35 @@ def share_trunk(conditions_rows: list[pd.DataFrame]) -> bool:
 
 
 def recall(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return ``rows`` with the accuracy rescaled from [0.5, 1] to [0, 1], as ``recall``."""
+    """Return ``rows`` with the column ``recall``.
+
+    It is the accuracy rescaled from [0.5, 1] to [0, 1].
+    """
     columns = {f"recall_{bound}": 2 * rows[f"accuracy_{bound}"] - 1 for bound in ("mean", "low", "high")}
     return rows.assign(**columns)
 
 
 def band_centre(rows: pd.DataFrame, name: str, offset: int) -> pd.Series:
-    """Return the geometric centre of each band of ``name``, counted from ``offset``, for a log axis."""
+    """Return the geometric centre of each band of ``name``, for a log axis.
+
+    Values are counted from ``offset``.
+    """
     return ((rows[f"{name}_low"] + offset) * (rows[f"{name}_high"] + offset)) ** 0.5
 
 
 def rank_bands(rows: pd.DataFrame) -> list[tuple[int, int]]:
-    """Return the bounds of each band of rank of a table, the most frequent sequences first."""
+    """Return the bounds of each band of rank of a table.
+
+    The band of the most frequent sequences comes first.
+    """
     return sorted(set(zip(rows["rank_low"], rows["rank_high"], strict=True)))
 
 
 def three_bands(rows: pd.DataFrame) -> list[tuple[int, int]]:
-    """Return the bounds of the most frequent tested sequence, the middle of the ranks, and the rarest band."""
+    """Return the bounds of the most frequent, a middle and the rarest band of rank.
+
+    The first is the most frequent tested sequence.
+    """
     bands = rank_bands(rows)
     return [bands[0], bands[len(bands) // 2], bands[-1]] if len(bands) > 3 else bands
 

@@ -1,4 +1,4 @@
-"""Reading and writing of every file: the pickles of the cache, the tables and the figures.
+"""Reading and writing of pickles, tables and figures.
 
 A pickle is byte for byte the same whenever the same content is written, and every write is atomic.
 """
@@ -28,9 +28,9 @@ PICKLE_PROTOCOL = 5
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
-    """Open a temporary file that replaces ``path`` at the end; after an error ``path`` is as it was.
+    """Open a temporary file that replaces ``path`` at the end.
 
-    Raises `OSError` with the name of ``path``.
+    After an error ``path`` is as it was. Raises `OSError` with the name of ``path``.
     """
     path = Path(path)
     remove_what_was_left(path)
@@ -58,7 +58,10 @@ _HOST = f"{zlib.crc32(platform.node().encode()):08x}"
 
 
 def remove_what_was_left(path: Path) -> None:
-    """Remove the temporary files of ``path`` that killed processes of this machine left behind."""
+    """Remove the temporary files of ``path`` that killed processes left behind.
+
+    Only processes of this machine count.
+    """
     for left in path.parent.glob(f".{glob.escape(path.name)}.{_HOST}.*.tmp"):
         process = int(left.name.split(".")[-2])
         try:
@@ -70,7 +73,10 @@ def remove_what_was_left(path: Path) -> None:
 
 
 def how_to_make_again(path: str | Path) -> str:
-    """Return the end of the message about a damaged file: the command that makes it again."""
+    """Return the end of the message about a damaged file.
+
+    It is the command that makes the file again.
+    """
     command = f"snakemake --cores 2 --force {path}"
     return f"make it again: {command} (with --configfile, if that is not config/config.yaml)"
 
@@ -99,7 +105,10 @@ class _DeterministicPickler(pickle.Pickler):
 
 
 def write_pickle(content: Any, path: str | Path) -> None:
-    """Write ``content``: dicts, lists, numbers, arrays and tensors, none of which contains itself."""
+    """Write ``content`` as a pickle.
+
+    It may have dicts, lists, numbers, arrays and tensors, none of which contains itself.
+    """
     with atomic_write(path) as file:
         _DeterministicPickler(file).dump(content)
 
@@ -180,7 +189,10 @@ def read_table(
 
 
 def write_figure(figure: Any, path: str | Path) -> None:
-    """Write a matplotlib figure as ``.pdf`` or ``.png`` without a date; the ending of ``path`` decides."""
+    """Write a matplotlib figure as ``.pdf`` or ``.png``, without a date.
+
+    The ending of ``path`` decides which.
+    """
     suffix = Path(path).suffix[1:]
     metadata = {"CreationDate": None} if suffix == "pdf" else None
     # Drawn in memory first: if a file cannot be written, matplotlib's own error hides the reason.

@@ -1,8 +1,8 @@
 """The version of the code that a rule runs: a hash of what the code does.
 
-Snakemake itself looks at the modification time of a script, and not at all at the modules that it imports. Each
-rule therefore has this hash as a parameter. Comments, docstrings, layout, the names and places of modules and
-the version of Python leave it as it is.
+Snakemake itself checks the modification time of a script. It does not check the modules that the script imports.
+Each rule therefore has this hash as a parameter. Comments, docstrings, layout, the names and places of modules
+and the version of Python leave it as it is.
 """
 
 import ast
@@ -18,9 +18,10 @@ LIBRARY = SCRIPTS / "memorization"
 
 @cache
 def code_version(script: str, model: str | None = None) -> str:
-    """Return a hash of a script and of every module of the repository that it imports, directly or not.
+    """Return a hash of a script and of the modules of the repository it imports.
 
-    The file of ``model`` counts too: training imports it by its name only while it runs.
+    Modules that are imported indirectly count too. The file of ``model`` counts too: training imports it by its
+    name only while it runs.
     """
     given = [SCRIPTS / script, *([LIBRARY / "models" / f"{model}.py"] if model else [])]
     reached = list(given)
@@ -33,9 +34,10 @@ def code_version(script: str, model: str | None = None) -> str:
 
 @cache
 def _own_hash(path: Path) -> str:
-    """Return the hash of a module: of its code, its data files, and what its imports bind.
+    """Return the hash of a module.
 
-    The module that a name is imported from counts by its code, not by its own name: it may be renamed or moved.
+    It covers its code, its data files, and what its imports bind. The module that a name is imported from counts
+    by its code, not by its own name: it may be renamed or moved.
     """
     names = sorted(
         f"{bound}={name} of {_code_hash(source) if isinstance(source, Path) else source}"
@@ -61,7 +63,10 @@ def _tree(path: Path) -> ast.Module:
 
 
 def _imported_modules(path: Path) -> Iterator[Path]:
-    """Yield the modules of the repository that ``path`` imports, and the packages that they are in."""
+    """Yield the modules of the repository that ``path`` imports.
+
+    The packages that they are in are among them.
+    """
     for _, _, source in _imports(path):
         if isinstance(source, Path):
             yield source
@@ -70,10 +75,10 @@ def _imported_modules(path: Path) -> Iterator[Path]:
 
 @cache
 def _imports(path: Path) -> list[tuple[str, str, Path | str]]:
-    """Return what the imports of a module bind: each name, the name that it has in its source, and the source.
+    """Return what the imports of a module bind.
 
-    The source is a file of the repository, or the name of another module. A module that is bound as a whole has
-    an empty name in its source.
+    That is each name, the name that it has in its source, and the source. The source is a file of the repository,
+    or the name of another module. A module that is bound as a whole has an empty name in its source.
     """
     bound: list[tuple[str, str, Path | str]] = []
     for node in ast.walk(_tree(path)):
@@ -122,7 +127,10 @@ def _canonical(value: Any) -> str:
 
 
 def _without_effect(node: Any) -> bool:
-    """Tell whether a statement is a docstring, or an import, which is hashed by itself."""
+    """Tell whether a statement is a docstring or an import.
+
+    An import is hashed by itself.
+    """
     if isinstance(node, ast.Import | ast.ImportFrom):
         return True
     return (

@@ -1,4 +1,7 @@
-"""One run of the workflow in a folder at a time, by a lock that dies with the process that holds it."""
+"""A lock that allows one run of the workflow in a folder at a time.
+
+It dies with the process that holds it.
+"""
 
 import fcntl
 from pathlib import Path

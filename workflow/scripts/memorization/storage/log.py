@@ -6,9 +6,10 @@ from typing import IO
 
 
 def start_log(path: str) -> IO[str]:
-    """Send the messages of the library to the log file at ``path`` and return the open file.
+    """Send the messages of the library to the log file at ``path``.
 
-    An error that ends the job is logged with its traceback, and the terminal shows its first line.
+    Returns the open file. An error that ends the job is logged with its traceback, and the terminal shows its
+    first line.
     """
 
     def log_whole_and_show_line(kind, error, traceback):

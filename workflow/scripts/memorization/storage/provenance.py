@@ -1,4 +1,7 @@
-"""Where a result comes from: beside each file a sidecar, ``<file>.provenance.json``."""
+"""Where a result comes from, in a sidecar beside each file.
+
+The sidecar is ``<file>.provenance.json``.
+"""
 
 import hashlib
 import json
@@ -18,10 +21,10 @@ CODE_PATHS = ("Snakefile", "rules", "workflow", "requirements.txt", "envs")
 
 
 def write_provenance(job: Any) -> None:
-    """Write a sidecar beside each output of a job: its rule, settings, inputs, code and libraries.
+    """Write a sidecar beside each output of a job.
 
-    ``job`` is the object ``snakemake`` of a script. Paths are those of the workflow, relative to its folder if
-    they lie in it. There is no time and no host name.
+    It has the job's rule, settings, inputs, code and libraries. ``job`` is the object ``snakemake`` of a script.
+    Paths are those of the workflow, relative to its folder if they lie in it. There is no time and no host name.
     """
     outputs = {str(path) for path in job.output}
     record = {
@@ -46,7 +49,10 @@ def sha256(path: str | Path) -> str:
 
 
 def library_versions() -> dict[str, str | None]:
-    """Return the version of each of `LIBRARIES`, or None if the environment of the rule lacks it."""
+    """Return the version of each of `LIBRARIES`.
+
+    It is None if the environment of the rule lacks the library.
+    """
     versions: dict[str, str | None] = dict.fromkeys(LIBRARIES)
     for library in LIBRARIES:
         with suppress(PackageNotFoundError):
@@ -55,7 +61,7 @@ def library_versions() -> dict[str, str | None]:
 
 
 def code_in_git() -> dict[str, Any]:
-    """Return the commit of the repository, and whether its code has changes that are not committed."""
+    """Return the repository's commit, and whether its code has uncommitted changes."""
 
     def git(*arguments: str) -> str:
         repository = Path(__file__).resolve().parents[4]

@@ -24,7 +24,10 @@ import numpy as np
 
 
 class DamagedPickleError(pickle.UnpicklingError):
-    """A pickle is cut off, damaged or none: the base of every error that a bad file leads to."""
+    """A pickle is cut off, damaged or none.
+
+    This is the base of every error that a bad file leads to.
+    """
 
 
 class UnsafePickleError(DamagedPickleError):
@@ -42,12 +45,18 @@ def _shown(text: str) -> str:
 
 
 def _text_or_type(value: Any) -> str:
-    """Return a text, or the name of another value's type: to print a tensor, torch imports modules."""
+    """Return a text as it is, and the name of the type of any other value.
+
+    A tensor is not printed, because torch would import modules for that.
+    """
     return value if isinstance(value, str) else type(value).__name__
 
 
 class _Dtype:
-    """A dtype of numbers in a pickle. Records could hold addresses in place of bytes, and are refused."""
+    """A dtype of numbers in a pickle.
+
+    Records could hold addresses in place of bytes, and are refused.
+    """
 
     def __init__(self, code: str, _align: Any = False, _copy: Any = False):
         if not (isinstance(code, str) and re.fullmatch("[<>=|]?(b1|[iu][1248]|f[248]|c8|c16)", code)):
@@ -81,7 +90,10 @@ def _reconstruct(_subtype: Any, _shape: Any, _typecode: Any) -> np.ndarray:
 
 
 def _with_plain_arrays(content: Any) -> Any:
-    """Return the content of a pickle with an array of NumPy's own class in place of each `_Array`."""
+    """Return the content of a pickle with NumPy's own arrays.
+
+    An array of that class takes the place of each `_Array`.
+    """
     if type(content) in (dict, OrderedDict):
         content.update((key, _with_plain_arrays(value)) for key, value in content.items())
     elif type(content) is list:
@@ -121,7 +133,10 @@ def _from_numpy(array: np.ndarray) -> Any:
 
 
 class _Storage:
-    """The numbers of a tensor in a plain pickle: within it lies a file of torch.save in its older format."""
+    """The numbers of a tensor in a plain pickle.
+
+    Within the pickle lies a file of torch.save in its older format.
+    """
 
     def __init__(self, content: bytes):
         import torch
@@ -143,7 +158,10 @@ class _Storage:
 def _rebuild_tensor(
     storage: _Storage, offset: int, size: Any, stride: Any, requires_grad: bool, _hooks: Any, metadata: Any = None
 ) -> Any:
-    """Return a tensor as a plain pickle has it; torch checks that it lies within its storage."""
+    """Return a tensor as a plain pickle has it.
+
+    torch checks that it lies within its storage.
+    """
     if type(storage) is not _Storage or metadata:
         raise _refusal("a tensor of another kind")
     return storage.numbers.as_strided(size, stride, offset).requires_grad_(requires_grad)
@@ -198,7 +216,10 @@ _FILE_OF_TORCH = (
 
 
 class _Constructor:
-    """What a pickle gets for an allowed name. It can call it, and change nothing about it."""
+    """The object that a pickle gets for an allowed name.
+
+    The pickle can call it, and change nothing about it.
+    """
 
     __slots__ = ("_call",)
 
@@ -227,7 +248,10 @@ class _AllowedUnpickler(pickle.Unpickler):
 
 
 class _StorageUnpickler(pickle.Unpickler):
-    """Reads the parts of the file of a storage. The storage itself is a kind, a key and a number of elements."""
+    """Reads the parts of the file of a storage.
+
+    The storage itself is a kind, a key and a number of elements.
+    """
 
     def find_class(self, module: str, name: str) -> str:
         if module != "torch" or name not in _STORAGE_DTYPES:
@@ -242,7 +266,10 @@ class _StorageUnpickler(pickle.Unpickler):
 
 
 class SafeUnpickler:
-    """Loads dicts, lists, numbers, texts, NumPy arrays and torch tensors; executes nothing else."""
+    """Loads dicts, lists, numbers, texts, NumPy arrays and torch tensors.
+
+    It executes nothing else.
+    """
 
     def __init__(self, file: IO[bytes]):
         # Any other file than one on a disk is read to its end first.
@@ -250,10 +277,10 @@ class SafeUnpickler:
         self._file = file if on_disk or isinstance(file, io.BytesIO) else io.BytesIO(file.read())
 
     def load(self) -> Any:
-        """Return the content of the file's next pickle, and leave the file at the end of that pickle.
+        """Return the content of the file's next pickle.
 
-        Raises `DamagedPickleError` for anything wrong with the pickle. Other errors are raised as they are if the
-        file cannot be read or torch is missing.
+        The file is left at the end of that pickle. Raises `DamagedPickleError` for anything wrong with the pickle.
+        Other errors are raised as they are if the file cannot be read or torch is missing.
         """
         try:
             # NumPy and torch warn of what is odd, but refused or read all the same.
@@ -270,7 +297,10 @@ class SafeUnpickler:
 
 
 def _load_next(file: IO[bytes], unpickler: type[pickle.Unpickler]) -> Any:
-    """Return the content of the next pickle of a file, after a look at its opcodes, which runs none of them."""
+    """Return the content of the next pickle of a file.
+
+    It first looks at the opcodes of the pickle, which runs none of them.
+    """
     if isinstance(file, io.BytesIO):
         _check_lengths(file.getvalue(), file.tell())
     else:
@@ -291,10 +321,11 @@ _NUM_LINES = {ord(pickle.GLOBAL): 2, ord(pickle.INST): 2}
 
 
 def _check_lengths(content: bytes | mmap.mmap, position: int) -> None:
-    """Go through the opcodes of the pickle at ``position``, without doing what they say.
+    """Check the lengths in the opcodes of the pickle at ``position``.
 
-    Raises `DamagedPickleError` for a length, or a place in the memo, that exceeds the size of the file: Python
-    would take memory for it. Objects registered in copyreg are refused, because they come without `find_class`.
+    The opcodes are read and not executed. Raises `DamagedPickleError` for a length, or a place in the memo, that
+    exceeds the size of the file: Python would take memory for it. Objects registered in copyreg are refused,
+    because they come without `find_class`.
     """
     if content[position : position + 4] == b"PK\x03\x04":
         raise DamagedPickleError(_FILE_OF_TORCH)

@@ -1,8 +1,9 @@
-"""Comparing the files of a run of the workflow with a record of their hashes and summaries.
+"""Comparing the files of a run of the workflow with a record.
 
-A file with the recorded hash is identical. Otherwise its summary is compared, entry by entry. An array of floats
-is summarised as ``[kind and shape, root mean square, weighted sum]``, another array as its kind, its shape and a
-hash of its values; a scalar stands for itself. A csv has no summary: it is the text of the parquet beside it.
+The record has their hashes and summaries. A file with the recorded hash is identical. Otherwise its summary is
+compared, entry by entry. An array of floats is summarised as ``[kind and shape, root mean square, weighted sum]``,
+another array as its kind, its shape and a hash of its values; a scalar stands for itself. A csv has no summary: it
+is the text of the parquet beside it.
 """
 
 import hashlib
@@ -51,7 +52,10 @@ def compare(recorded: dict[str, list], folder: Path) -> Iterator[tuple[str, str,
 
 
 def _difference(recorded: dict[str, list], name: str, folder: Path) -> str:
-    """Return the first entry in which a file differs from its record, or nothing within tolerance."""
+    """Return the first entry in which a file differs from its record.
+
+    Returns nothing if all entries are within tolerance.
+    """
     try:
         if name.endswith(".csv"):
             table = f"{name.removesuffix('.csv')}.parquet"
@@ -98,7 +102,10 @@ def _summary_of_file(path: Path) -> dict[str, Any]:
 
 
 def _summary(content: Any) -> Any:
-    """Return the summary of a pickle's content; a list of like parts is summarised as one part."""
+    """Return the summary of a pickle's content.
+
+    A list of like parts is summarised as one part.
+    """
     if isinstance(content, dict) and content:
         return {str(key): _summary(value) for key, value in content.items()}
     if isinstance(content, list | tuple) and content:
@@ -115,7 +122,10 @@ def _summary(content: Any) -> Any:
 
 
 def _summary_of_array(array: np.ndarray, shape: str) -> list | str:
-    """Return the summary of an array of floats as a list, and of any other array as a text."""
+    """Return the summary of an array.
+
+    It is a list for an array of floats, and a text for any other.
+    """
     kind, values = f"{array.dtype.str[1:]}{shape}", array.ravel()
     if array.dtype.kind != "f":
         return f"{kind} {_hash(values.tolist())}"

@@ -1,4 +1,7 @@
-"""The tables of an experiment: what each run contributes, then mean and interval over seeds."""
+"""The tables of an experiment.
+
+They are the mean and the interval over seeds of what each run contributes.
+"""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -26,38 +29,54 @@ def by_epoch(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
 
 
 def by_weights(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
-    """Return the mean over the sequences of each set, under each kind of weights, and the number of parameters."""
+    """Return the mean over each set's sequences, under each kind of weights.
+
+    The number of parameters stands beside it.
+    """
     means = _mean_over_sequences(evaluation, ("weights", "sequence_set"))
     return means.assign(num_parameters=evaluation.attrs["num_parameters"])
 
 
 def by_rank(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
-    """Return the mean over bands of rank: 0, 1 – 2, 3 – 6, … (powers of two, less 1) up to K − 1."""
+    """Return the mean over bands of rank.
+
+    The bands are 0, 1 – 2, 3 – 6, … (powers of two, less 1) up to K − 1.
+    """
     trained = evaluation[evaluation["sequence_set"] != HELD_OUT]
     return _mean_over_sequences(_with_rank_bands(trained, args), TABLES["by_rank"].keys)
 
 
 def by_appearances(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
-    """Return the mean over bands of the number of appearances: 0, 1, 2 – 3, 4 – 7, … (powers of two)."""
+    """Return the mean over bands of the number of appearances.
+
+    The bands are 0, 1, 2 – 3, 4 – 7, … (powers of two).
+    """
     low, high = _bands(evaluation["num_appearances"].to_numpy())
     table = evaluation.assign(appearances_low=low, appearances_high=high)
     return _mean_over_sequences(table, TABLES["by_appearances"].keys)
 
 
 def by_position(positions: pd.DataFrame, args: dict) -> pd.DataFrame:
-    """Return the mean over the sequences of each set for each predicted bit, under each kind of weights."""
+    """Return the mean over the sequences of each set for each predicted bit.
+
+    There is one for each kind of weights.
+    """
     return positions
 
 
 def diagnostics(table: pd.DataFrame, args: dict) -> pd.DataFrame:
-    """Return the numbers that the model logs of itself at each epoch, and the loss of its batches."""
+    """Return the numbers that the model logs of itself at each epoch.
+
+    The loss of its batches stands beside them.
+    """
     return table.drop(columns="lr")
 
 
 def attention_maps(attention: pd.DataFrame, args: dict) -> pd.DataFrame:
-    """Return the first layer's mean over heads (``head`` −1), and single heads for the first seed alone.
+    """Return the attention of the first layer: the mean over heads, and single heads.
 
-    The heads of two seeds have nothing in common but their number.
+    The mean has ``head`` −1; the single heads are those of the first seed alone. The heads of two seeds have
+    nothing in common but their number.
     """
     attention = attention[attention["layer"] == 0]
     keys = [key for key in TABLES["attention_maps"].keys if key != "head"]
@@ -66,9 +85,10 @@ def attention_maps(attention: pd.DataFrame, args: dict) -> pd.DataFrame:
 
 
 def occupancy(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
-    """Return each sequence of each set, beside the probability that the queue of the DAM holds it.
+    """Return each sequence beside the probability that the queue holds it.
 
-    For the states just before a switch and at the end; NaN for a model without a queue.
+    The sequences are those of each set; the queue is that of the DAM. For the states just before a switch and at
+    the end; NaN for a model without a queue.
     """
     parts = []
     for weights, iteration in _iteration_of_weights(args).items():
@@ -80,7 +100,7 @@ def occupancy(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
 
 
 def forgetting(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
-    """Return each set after it was left, by iterations since then and by bands of rank.
+    """Return each set after it was left, by iterations since then and bands of rank.
 
     The mean occupancy of the tested sequences stands beside (NaN for a model without a queue).
     """
@@ -102,10 +122,10 @@ def forgetting(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
 
 
 def iterations_to_accuracy(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
-    """Return how many iterations on a set it took until the mean over its tested sequences was at a threshold.
+    """Return how many iterations on a set it took to reach each threshold.
 
-    For each of `THRESHOLDS` the first epoch whose accuracy is not below it; ``reached`` is 1. If there is none,
-    ``iterations`` is NaN and ``reached`` 0.
+    The mean accuracy over the set's tested sequences has to reach it. For each of `THRESHOLDS` the first epoch
+    whose accuracy is not below it; ``reached`` is 1. If there is none, ``iterations`` is NaN and ``reached`` 0.
     """
     current = epochs[epochs["sequence_set"] == epochs["current_set"]]
     accuracy = current.astype({"sequence_set": "int64", "accuracy": float})
@@ -122,7 +142,7 @@ def iterations_to_accuracy(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
 
 
 def forgetting_curves(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
-    """Return the recall of the earlier sets against the iterations since each was left, with the fits to it.
+    """Return the recall of earlier sets against the iterations since each was left.
 
     Recall is 2 · accuracy − 1, its mean over the tested sequences of all sets that were left; for all ranks
     (``rank_low`` 0, ``rank_high`` K − 1) and for bands of them. Beside it stands each fitted form. A run without
@@ -137,9 +157,10 @@ def forgetting_curves(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
 
 
 def forgetting_fits(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
-    """Return the parameters of each form fitted to `forgetting_curves`, its AIC and by how much another is less.
+    """Return the parameters and the AIC of each law fitted to a curve of recall.
 
-    ``tau`` is in iterations; ``beta`` is NaN for the exponential, which has none.
+    ``delta_aic`` is the AIC above that of the best law. ``tau`` is in iterations; ``beta`` is NaN for the
+    exponential, which has none.
     """
     rows = []
     for band, _, _, fits in _fits_by_band(epochs, args):
@@ -154,10 +175,10 @@ def forgetting_fits(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
 
 
 def capacity(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
-    """Return the bits memorised of each set: Σ over sequences and predictions of (log 2 − loss) / log 2.
+    """Return the bits memorised of each set.
 
-    A gain on held-out sequences is no memory and is subtracted. A mean loss above log 2 counts as zero: an
-    encoder can always fall back to one bit per bit.
+    They are Σ over sequences and predictions of (log 2 − loss) / log 2. A gain on held-out sequences is no memory
+    and is subtracted. A mean loss above log 2 counts as zero: an encoder can always fall back to one bit per bit.
     """
     loss = evaluation.groupby(["weights", "sequence_set"], sort=False)["loss"].mean().astype(float)
     gained = (1 - loss / math.log(2)).clip(lower=0).unstack("sequence_set")
@@ -175,11 +196,11 @@ def capacity(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
 
 
 def attention_similarity(attention: pd.DataFrame, args: dict) -> pd.DataFrame:
-    """Return how alike the attention before the first switch and at the end is, for each layer.
+    """Return how alike each layer's attention before the switch and at the end is.
 
-    The similarity is the cosine of the deviations of two maps from uniform attention (attention − 1 / n over
-    the n positions before bit n). ``heads`` is ``same``, the mean over heads of each with itself, or ``other``,
-    the mean over pairs of different heads, which have nothing in common but the positions.
+    The switch is the first one. The similarity is the cosine of the deviations of two maps from uniform attention
+    (attention − 1 / n over the n positions before bit n). ``heads`` is ``same``, the mean over heads of each with
+    itself, or ``other``, the mean over pairs of different heads, which have nothing in common but the positions.
     """
     cells = ["predicted_position", "key_position", "query_bit", "key_bit"]
     maps = attention[attention["weights"].isin(["pre_switch_1", "final"])]
@@ -238,7 +259,10 @@ def aggregate(
 def _fits_by_band(
     epochs: pd.DataFrame, args: dict
 ) -> Iterator[tuple[dict[str, int], np.ndarray, np.ndarray, dict[str, Fit]]]:
-    """Yield the bounds of each band of rank, all ranks first, with its curve of recall and the fits to it."""
+    """Yield the bounds of each band of rank, its curve of recall and the fits to it.
+
+    All ranks together come first.
+    """
     earlier = _with_rank_bands(_since_left(epochs, args), args)
     # One pass over the tests: their number and the sum of their accuracy in each band at each time.
     keys = ("sequence_set", "iters_since_switch", *RANK_BAND)
@@ -252,7 +276,10 @@ def _fits_by_band(
 
 
 def _iteration_of_weights(args: dict) -> dict[str, int]:
-    """Return the iteration after which each kind of weights was saved: just before a switch, at the end."""
+    """Return the iteration after which each kind of weights was saved.
+
+    That is just before a switch, or at the end.
+    """
     per_set, num_switches = args["num_iters_per_set"], args["num_switches"]
     before = {f"pre_switch_{switch}": switch * per_set for switch in range(1, num_switches + 1)}
     return {**before, "final": args["num_iters"]}
@@ -285,9 +312,10 @@ def _sums_over_sequences(table: pd.DataFrame, keys: tuple[str, ...], metrics: tu
 
 
 def _since_left(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
-    """Return the tests of sets that were left for the next, with the iterations since then.
+    """Return the tests of sets that were left for the next.
 
-    A set's last test before the switch, at 0, is the start of its forgetting.
+    The iterations since then stand beside them. A set's last test before the switch, at 0, is the start of its
+    forgetting.
     """
     sequence_set, iteration = epochs["sequence_set"].to_numpy(), epochs["iter"].to_numpy()
     # These numbers fit the type of the iterations, not that of the sets.
@@ -298,7 +326,10 @@ def _since_left(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
 
 
 def _with_rank_bands(table: pd.DataFrame, args: dict) -> pd.DataFrame:
-    """Return ``table`` with the bounds of each row's band of rank; the last band ends with the set."""
+    """Return ``table`` with the bounds of each row's band of rank.
+
+    The last band ends with the set.
+    """
     low, high = _bands(np.arange(args["K"]) + 1)
     high = np.minimum(high - 1, args["K"] - 1)
     rank = table["sequence_rank"].to_numpy()
@@ -306,14 +337,20 @@ def _with_rank_bands(table: pd.DataFrame, args: dict) -> pd.DataFrame:
 
 
 def _bands(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the bounds of the band [2^i, 2^(i+1) − 1] that each value is in; 0 is a band of its own."""
+    """Return the bounds of the band [2^i, 2^(i+1) − 1] that each value is in.
+
+    0 is a band of its own.
+    """
     exponent = np.frexp(values)[1]  # value in [2^(exponent − 1), 2^exponent)
     low = np.where(exponent > 0, 2 ** np.maximum(exponent - 1, 0), 0)
     return low, 2**exponent - 1
 
 
 def _in_order_of_appearance(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """Return ``table`` with keys that are text in their order of appearance (pre_switch_1, final, …)."""
+    """Return ``table`` with its text keys in their order of appearance.
+
+    Such keys are pre_switch_1, final, …
+    """
     texts = [key for key in keys if not pd.api.types.is_numeric_dtype(table[key])]
     return table.assign(
         **{key: pd.Categorical(table[key], categories=table[key].unique(), ordered=True) for key in texts}
@@ -321,7 +358,10 @@ def _in_order_of_appearance(table: pd.DataFrame, keys: list[str]) -> pd.DataFram
 
 
 def _over_seeds(tidy: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """Return the mean over the rows of each key, one row for each seed, and its interval."""
+    """Return the mean over the rows of each key, and its interval.
+
+    A key has one row for each seed.
+    """
     metrics = [column for column in tidy.columns if column not in (*keys, NUM_SEQUENCES)]
     groups = tidy.groupby(keys, sort=True, observed=True, dropna=False)
     # A metric of a seed can be undefined (NaN). A seed counts if any of its metrics is defined.

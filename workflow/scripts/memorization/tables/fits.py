@@ -1,4 +1,7 @@
-"""Laws of forgetting, fitted by least squares and compared by Akaike's information criterion."""
+"""Laws of forgetting, fitted by least squares.
+
+They are compared by Akaike's information criterion.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +25,10 @@ def power_law(t: np.ndarray, amplitude: float, tau: float, beta: float) -> np.nd
 
 
 def stretched_exponential(t: np.ndarray, amplitude: float, tau: float, beta: float) -> np.ndarray:
-    """Return the recall after t iterations by the law amplitude · exp(−(t / tau)^beta)."""
+    """Return the recall after t iterations by the stretched exponential.
+
+    It is amplitude · exp(−(t / tau)^beta).
+    """
     return amplitude * np.exp(-((t / tau) ** beta))
 
 
@@ -40,10 +46,10 @@ class Fit:
 
 
 def fit_forgetting(t: np.ndarray, recall: np.ndarray) -> dict[str, Fit]:
-    """Fit each of `FORMS` to ``recall`` (n,) at the times ``t`` (n,) ≥ 0, in iterations.
+    """Fit each of `FORMS` to ``recall`` (n,) at the times ``t`` (n,).
 
-    AIC = n log(RSS / n) + 2 (k + 1), for k parameters and the variance of the residuals. The result is empty if
-    there are too few points to fit every form.
+    The times are ≥ 0, in iterations. AIC = n log(RSS / n) + 2 (k + 1), for k parameters and the variance of the
+    residuals. The result is empty if there are too few points to fit every form.
     """
     parameters_of = {name: tuple(signature(form).parameters)[1:] for name, form in FORMS.items()}
     if len(t) < 2 + max(map(len, parameters_of.values())):
@@ -71,7 +77,10 @@ def _fit(
     t: np.ndarray,
     recall: np.ndarray,
 ) -> Fit:
-    """Fit one form, from the starting value and within the bounds of each of its parameters."""
+    """Fit one form to the data.
+
+    The fit uses the starting value and the bounds of each of the form's parameters.
+    """
     # Other tables do without it.
     from scipy.optimize import least_squares
 

@@ -1,4 +1,4 @@
-"""Every table of an experiment, and which of them the script of a figure is drawn from.
+"""The tables of an experiment, and those that each figure is drawn from.
 
 The workflow's plan is made with this module, in whatever Python Snakemake runs, perhaps without NumPy.
 """
@@ -18,7 +18,10 @@ FORMS_OF_FORGETTING = ("exponential", "power_law", "stretched_exponential")
 
 @dataclass(frozen=True)
 class Table:
-    """One table of an experiment. The function of the same name in `aggregation` computes it for each run."""
+    """One table of an experiment.
+
+    The function of the same name in `aggregation` computes it for each run.
+    """
 
     source: str
     """The table of a run that it is computed from: ``<run>_<source>.parquet``."""
@@ -114,13 +117,16 @@ KEYS = frozenset(key for table in TABLES.values() for key in table.keys)
 
 
 class FigureScriptError(ValueError):
-    """The workflow cannot read the script of a figure: one line with its name and what is wrong."""
+    """The workflow cannot read the script of a figure.
+
+    The message is one line with its name and what is wrong.
+    """
 
 
 def needs_of_figure(script: Path) -> tuple[str, ...]:
-    """Return what the script of a figure needs of an experiment: its constant ``NEEDS``.
+    """Return the properties of an experiment that the script of a figure needs.
 
-    Raises `FigureScriptError` if that is not a tuple of texts.
+    They are its constant ``NEEDS``. Raises `FigureScriptError` if that is not a tuple of texts.
     """
     for node in _tree(script).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "NEEDS":

@@ -32,8 +32,8 @@ class Checkpoint:
 
         Args:
             result: the path of what the training makes; the checkpoint is ``<stem>.checkpoint.pkl`` beside it.
-            code: the version of the code, without which a checkpoint is of no use.
-            identity: the settings that identify the training, without which it is of none either.
+            code: the version of the code; a checkpoint of another version is not used.
+            identity: the settings that identify the training; a checkpoint with others is not used.
             seconds: from one checkpoint to the next.
         """
         result = Path(result)
