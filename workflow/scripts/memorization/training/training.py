@@ -115,7 +115,9 @@ class Training:
             }
         )
         self.epoch_loss.zero_()
-        logger.info("iteration %d, set %d: train loss %.4f nats per bit", self.iteration, self.current_set, train_loss)
+        logger.info(
+            "iteration %d, set %d: train loss %.4f nats per bit", self.iteration, self.current_set, train_loss
+        )
 
     def checkpoint(self) -> dict[str, Any]:
         """Return all that `restore` needs.
