@@ -1,16 +1,14 @@
 """How alike the attention before the switch and at the end is, for each condition."""
 
 from memorization.figures.drawing import REFERENCE, legend_below, new_figure, save_figure
-from memorization.figures.selection import by_model, conditions
+from memorization.figures.selection import by_model, conditions, with_attention
 from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
 NEEDS = ("a switch",)
 HEADS = {"same": ("o", "a head with itself"), "other": ("x", "with another head")}
 start_log(snakemake.log[0])
-table = read_table_of_group(snakemake.input.attention_similarity)
-if table.empty:
-    raise ValueError("no model of the experiment has attention: leave this figure out of it")
+table = with_attention(read_table_of_group(snakemake.input.attention_similarity))
 panels = [
     (f"{model}{f', layer {layer}' if of_model['layer'].nunique() > 1 else ''}".strip(", "), rows)
     for model, of_model in by_model(table)

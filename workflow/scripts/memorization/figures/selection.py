@@ -61,13 +61,22 @@ def _colours(told: list[dict[str, Any]]) -> list[Any]:
     return colours
 
 
-def first_layer(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the first layer in a table of attention.
+def with_attention(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of attention as it is, if it has any rows.
 
     Raises ValueError if there are none: no model of the experiment has attention.
     """
     if table.empty:
         raise ValueError("no model of the experiment has attention: leave this figure out of it")
+    return table
+
+
+def first_layer(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the first layer in a table of attention.
+
+    Raises ValueError if no model of the experiment has attention.
+    """
+    table = with_attention(table)
     return table[table["layer"] == 0]
 
 
