@@ -53,7 +53,7 @@ def test_forward_and_loss_follow_the_equations(changed):
     np.testing.assert_allclose(logits, expected, atol=1e-5, rtol=1e-5)
     loss, accuracy = learner.evaluate(sequences)
     expected_loss, expected_accuracy = loss_and_accuracy(expected, sequences[:, 1:])
-    np.testing.assert_allclose(loss, expected_loss, atol=1e-5)
+    np.testing.assert_allclose(loss, expected_loss, atol=1e-5, rtol=1e-5)
     np.testing.assert_allclose(accuracy, expected_accuracy, atol=1e-6)
 
 

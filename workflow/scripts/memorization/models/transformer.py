@@ -20,6 +20,7 @@ _CHUNK = 1024
 # Sequences over which the attention maps are averaged. More would take longer and look the same.
 _MAPPED = 1000
 WEIGHT_STD = 0.02
+LAYER_NORM_EPS = 1e-5
 
 
 class TransformerLearner:
@@ -84,14 +85,23 @@ class TransformerLearner:
     @torch.no_grad()
     def evaluate(self, sequences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the loss (nats) and the accuracy of each predicted bit, (K, L − 1)."""
-        losses, accuracies = [], []
-        for chunk in torch.from_numpy(sequences).split(_CHUNK):
-            chunk = chunk.to(self.settings.device)
-            logits, targets = self.model(chunk[:, :-1]), chunk[:, 1:]
-            loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
-            losses.append(loss.view(targets.shape))
-            accuracies.append((logits.argmax(dim=-1) == targets).float())
-        return torch.cat(losses).cpu().numpy(), torch.cat(accuracies).cpu().numpy()
+        losses = torch.empty(len(sequences), sequences.shape[1] - 1)
+        accuracies = torch.empty_like(losses)
+        chunks = (tensor.split(_CHUNK) for tensor in (torch.from_numpy(sequences), losses, accuracies))
+        for chunk, loss, accuracy in zip(*chunks, strict=True):
+            of_chunk = self._test(chunk.to(self.settings.device))
+            loss.copy_(of_chunk[0])
+            accuracy.copy_(of_chunk[1])
+        return losses.numpy(), accuracies.numpy()
+
+    def _test(self, sequences: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the loss and the accuracy of each predicted bit, (B, L − 1).
+
+        ``sequences`` (B, L) are few enough to be evaluated at once.
+        """
+        logits, targets = self.model(sequences[:, :-1]), sequences[:, 1:]
+        loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
+        return loss.view(targets.shape), (logits.argmax(dim=-1) == targets).float()
 
     @torch.no_grad()
     def attention_maps(self, sequences: np.ndarray) -> np.ndarray:
