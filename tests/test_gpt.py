@@ -1,15 +1,20 @@
-"""GPT against its equations, written once more in NumPy float64."""
+"""GPT against its equations, written once more in NumPy float64, and its learner against autograd on all rows."""
 
+import copy
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from conftest import learner_with_random_weights
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy_reference import attention, embedded, layer_norm, linear, loss_and_accuracy
 
 from memorization.configuration.settings import GptSettings, Stage, settings_until
+from memorization.models.gpt import Attention
 from memorization.models.learners import build_learner
+from memorization.models.transformer import TransformerLearner
 
 SHAPES = [
     {"num_layers": 1, "num_heads": 1, "num_hidden_features": 8},
@@ -17,6 +22,7 @@ SHAPES = [
     {"num_layers": 3, "num_heads": 1, "num_hidden_features": 6},
     {"num_layers": 3, "num_heads": 2},
     {"num_layers": 3, "num_heads": 4, "num_hidden_features": 2, "len_context": 17},
+    {"num_layers": 2, "num_heads": 2, "len_context": Attention.few_positions + 2},
 ]
 
 
@@ -156,3 +162,81 @@ def test_the_layers_start_with_different_weights():
     state = build_model().state_dict()
     for name in ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"):
         assert not torch.equal(state[f"h.0.{name}.weight"], state[f"h.1.{name}.weight"])
+
+
+def with_the_usual_operations(learner):
+    """The same weights; all rows of a batch go through `scaled_dot_product_attention`."""
+    model = copy.deepcopy(learner.model)
+    for block in model.h:
+        block.attn.few_positions = 0
+    return TransformerLearner(model, SimpleNamespace(**vars(learner.settings)))
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    seed=st.integers(0, 1000),
+    number=st.integers(1, 9),
+    len_context=st.integers(2, 9),
+    distinct=st.integers(1, 9),
+    num_layers=st.integers(1, 3),
+    num_heads=st.integers(1, 3),
+    num_hidden_features=st.integers(2, 4),
+    freeze=st.sampled_from(["none", "embeddings", "attention", "mlp"]),
+)
+def test_loss_and_gradients_are_those_of_all_sequences_of_the_batch(
+    seed, number, len_context, distinct, **changed
+):
+    ours, _, _ = random_learner(len_context=len_context, **changed)
+    ours.model.double()
+    plain = with_the_usual_operations(ours)
+    ranks = np.random.default_rng(seed).integers(0, distinct, size=number)
+    batch = torch.from_numpy(random_sequences(seed, distinct, len_context)[ranks])
+    losses = []
+    for learner in (ours, plain):
+        learner.freeze()
+        losses.append(learner.learn(batch, ranks).item())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-12)
+    gradients, expected = ([p.grad for p in learner.model.parameters()] for learner in (ours, plain))
+    largest = max(gradient.abs().max().item() for gradient in expected if gradient is not None)
+    for gradient, other in zip(gradients, expected, strict=True):
+        assert (gradient is None) == (other is None)
+        if gradient is not None:
+            torch.testing.assert_close(gradient, other, rtol=0, atol=1e-11 * largest)
+
+
+def test_training_stays_within_rounding_of_all_sequences_of_the_batch():
+    # From small initial weights, training lets rounding grow a lot, in the usual form as well.
+    ours, _, settings = random_learner(lr=3e-3)
+    ours.model.double()
+    plain = with_the_usual_operations(ours)
+    sequences = torch.from_numpy(random_sequences(7, settings.K, settings.len_context))
+    for iteration in range(200):
+        if iteration == 100:
+            for learner in (ours, plain):
+                learner.settings.freeze = "mlp"
+                learner.freeze()
+        ranks = np.random.default_rng(iteration).integers(0, settings.K, size=settings.batch_size)
+        losses = [learner.learn(sequences[ranks], ranks).item() for learner in (ours, plain)]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-9)
+    assert losses[0] < 0.6  # of log 2 = 0.69: it learns
+    for name, value in plain.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[name], value, rtol=0, atol=1e-8, msg=name)
+
+
+def test_a_long_evaluation_is_that_of_each_sequence():
+    learner, _, settings = random_learner()
+    # More sequences than are evaluated at once.
+    sequences = random_sequences(8, 1500, settings.len_context)
+    loss, accuracy = learner.evaluate(sequences)
+    expected_loss, expected_accuracy = with_the_usual_operations(learner).evaluate(sequences)
+    np.testing.assert_allclose(loss, expected_loss, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(accuracy, expected_accuracy)
+
+
+def test_on_other_devices_all_sequences_of_a_batch_are_computed():
+    learner = build_learner(SimpleNamespace(**gpt_settings() | {"device": "meta"}), [])
+    rows = []
+    learner.model.register_forward_hook(lambda model, inputs, logits: rows.append(len(logits)))
+    learner.optimizer = torch.optim.SGD(learner.model.parameters())  # those of the settings need numbers
+    learner.learn(torch.empty(3, 12, dtype=torch.int64, device="meta"), np.array([0, 0, 1]))
+    assert rows == [3]

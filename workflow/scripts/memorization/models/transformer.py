@@ -60,11 +60,15 @@ class TransformerLearner:
         ``batch`` is (B, L) of 0/1. The loss is that of docs/models.md, "Learning": the mean cross-entropy of
         the L − 1 predicted bits, in nats per bit.
         """
-        loss = F.cross_entropy(self.model(batch[:, :-1]).flatten(0, 1), batch[:, 1:].flatten())
+        loss = self._loss(batch, identities)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
         return loss.detach()
+
+    def _loss(self, batch: torch.Tensor, identities: np.ndarray) -> torch.Tensor:
+        """Return the loss of ``batch``, from which `learn` computes the gradients."""
+        return F.cross_entropy(self.model(batch[:, :-1]).flatten(0, 1), batch[:, 1:].flatten())
 
     def switch(self) -> None:
         """Do nothing: a transformer has no memory beside its weights."""
@@ -100,8 +104,7 @@ class TransformerLearner:
         ``sequences`` (B, L) are few enough to be evaluated at once.
         """
         logits, targets = self.model(sequences[:, :-1]), sequences[:, 1:]
-        loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
-        return loss.view(targets.shape), (logits.argmax(dim=-1) == targets).float()
+        return bit_losses(logits, targets), (logits.argmax(dim=-1) == targets).float()
 
     @torch.no_grad()
     def attention_maps(self, sequences: np.ndarray) -> np.ndarray:
@@ -159,6 +162,14 @@ class TransformerLearner:
             }
             for part, modules in self._swapped.items()
         }
+
+
+def bit_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Return the loss of each predicted bit, its cross-entropy in nats, (B, T).
+
+    ``logits`` are (B, T, 2), and ``targets`` (B, T) are the bits that come.
+    """
+    return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view(targets.shape)
 
 
 def initialise(model: nn.Module, generator: torch.Generator) -> None:
