@@ -24,7 +24,7 @@ import torch  # noqa: E402
 import usual_loop  # noqa: E402
 from plain_dam import PlainDam  # noqa: E402
 
-from memorization.configuration.settings import DamSettings, OneLayerAttentionSettings  # noqa: E402
+from memorization.configuration.settings import DamSettings, GptSettings, OneLayerAttentionSettings  # noqa: E402
 from memorization.models.learners import build_learner, set_up_torch  # noqa: E402
 from memorization.models.transformer import TransformerLearner  # noqa: E402
 from memorization.sequences import (  # noqa: E402
@@ -55,20 +55,21 @@ def median_milliseconds(sides: list[Callable[[], object]], repetitions: int) -> 
     return [statistics.median(found) for found in durations]
 
 
-class OneLayerTraining:
-    """The training of a one-layer model, in our form and in that of autograd.
+class TransformerTraining:
+    """The training of a transformer, in our form and in the plain form.
 
-    Both begin with the same weights and see the same batches.
+    The plain form is autograd on all sequences of a batch, with `scaled_dot_product_attention`. Both begin with
+    the same weights and see the same batches.
     """
 
-    def __init__(self, K: int, L: int, num_heads: int, batch_size: int):
-        self.args = OneLayerAttentionSettings(
-            model="one_layer_attention", K=K, len_context=L, num_heads=num_heads, batch_size=batch_size,
-            num_iters_per_set=10_000, num_iters_per_epoch=10_000, num_switches=0, seed=0,
-        ).resolved()  # fmt: skip
-        self.setting = f"K {K}, L {L}, {num_heads} heads of 8, batch {batch_size}"
-        self.sequences = generate_sequence_set(0, 0, K, L)
-        self.ours, self.plain = (Training(self.args, [self.sequences], [0]) for _ in range(2))
+    def __init__(self, settings: OneLayerAttentionSettings | GptSettings, of_model: str = ""):
+        """Start two trainings with ``settings``. ``of_model`` says what is particular to the model."""
+        self.args = args = settings.resolved()
+        self.setting = (
+            "K {K}, L {len_context}, {num_heads} heads of 8, batch {batch_size}".format(**args) + of_model
+        )
+        self.sequences = generate_sequence_set(0, 0, args["K"], args["len_context"])
+        self.ours, self.plain = (Training(args, [self.sequences], [0]) for _ in range(2))
         self.plain.learner = TransformerLearner(self.plain.learner.model, self.plain.settings)
 
     def learn_ours(self) -> Callable[[], object]:
@@ -99,6 +100,30 @@ class OneLayerTraining:
         difference = abs(self.ours.epoch_loss - self.plain.epoch_loss).item()
         assert difference < 1e-4, f"the two forms differ by {difference} nats: one of them is wrong"
         return sides
+
+
+class OneLayerTraining(TransformerTraining):
+    """The training of a one-layer model, in both forms."""
+
+    def __init__(self, K: int, L: int, num_heads: int, batch_size: int):
+        settings = OneLayerAttentionSettings(
+            model="one_layer_attention", K=K, len_context=L, num_heads=num_heads, batch_size=batch_size,
+            num_iters_per_set=10_000, num_iters_per_epoch=10_000, num_switches=0, seed=0,
+        )  # fmt: skip
+        super().__init__(settings)
+
+
+class GptTraining(TransformerTraining):
+    """The training of a GPT, in both forms."""
+
+    def __init__(self, K: int, L: int, num_heads: int, num_layers: int, batch_size: int):
+        settings = GptSettings(
+            model="gpt", K=K, len_context=L, num_heads=num_heads, num_layers=num_layers, batch_size=batch_size,
+            num_iters_per_set=10_000, num_iters_per_epoch=10_000, num_switches=0, seed=0,
+        )  # fmt: skip
+        super().__init__(settings, f", {num_layers} layers")
+        for block in self.plain.learner.model.h:
+            block.attn.few_positions = 0
 
 
 def one_layer_iteration(repetitions: int, **sizes: int) -> dict:
@@ -170,6 +195,29 @@ def one_layer_evaluation() -> dict:
         "ours_ms": ours_ms,
         "baseline_ms": baseline_ms,
     }
+
+
+def gpt_iteration(repetitions: int, **sizes: int) -> dict:
+    """Time an iteration of GPT against that of autograd on all sequences."""
+    training = GptTraining(**sizes)
+    ours_ms, baseline_ms = median_milliseconds(training.sides(), repetitions)
+    return {
+        "benchmark": "GPT iteration",
+        "setting": training.setting,
+        "baseline": "scaled_dot_product_attention and autograd on all sequences of the batch",
+        "ours_ms": ours_ms,
+        "baseline_ms": baseline_ms,
+    }
+
+
+def gpt_at_the_laptops_size() -> dict:
+    """Time an iteration of the laptop's configuration."""
+    return gpt_iteration(200, K=100, L=20, num_heads=4, num_layers=2, batch_size=64)
+
+
+def gpt_at_the_reference_size() -> dict:
+    """Time an iteration at the reference size, with 2 of its 12 layers."""
+    return gpt_iteration(5, K=100_000, L=100, num_heads=8, num_layers=2, batch_size=256)
 
 
 class FullDam:
@@ -319,6 +367,8 @@ BENCHMARKS = (
     one_layer_at_the_laptops_size,
     one_layer_against_the_usual_loop,
     one_layer_evaluation,
+    gpt_at_the_laptops_size,
+    gpt_at_the_reference_size,
     against_the_plain_loop,
     against_a_small_memory,
     aggregation_one_by_one,
