@@ -5,8 +5,10 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from memorization.tables import aggregation
+from memorization.tables.student import two_sided_quantile
 
 # The two-sided 95 % quantiles of Student's t with 1 and with 2 degrees of freedom, from a printed table.
 T_1, T_2 = 12.7062, 4.3027
@@ -123,3 +125,10 @@ def test_epochs_are_means_over_the_tested_sequences_of_each_set():
     assert table[keys].to_numpy().tolist() == [[1, 10, 0, 0], [2, 20, 1, 0], [2, 20, 1, 1]]
     assert table["loss_mean"].tolist() == pytest.approx([0.3, 0.5, 0.2])
     assert table["accuracy_mean"].tolist() == pytest.approx([0.7, 0.5, 0.8])
+
+
+@pytest.mark.parametrize("degrees", [1, 2, 3, 4, 9, 10, 99, 1000])
+def test_the_quantiles_of_students_distribution_are_those_of_scipy(degrees):
+    for confidence in (0.5, 0.95, 0.999):
+        expected = stats.t.ppf((1 + confidence) / 2, degrees)
+        assert two_sided_quantile(confidence, degrees) == pytest.approx(expected, rel=1e-12)

@@ -1,5 +1,6 @@
 """How a job says how far it is, and why it ended: on a terminal, and in its log file."""
 
+import gc
 import io
 import logging
 import re
@@ -120,6 +121,7 @@ def started_log(path):
         root.handlers[:] = handlers
         root.setLevel(level)
         log.close()
+        gc.unfreeze()
 
 
 def fail_in_the_depth_of_a_job():

@@ -69,7 +69,8 @@ def ran(tmp_path_factory):
     """A repository in which the small configuration has been run; no test changes it."""
     folder = copy_repository(tmp_path_factory.mktemp("ran"))
     write_config(folder)
-    snakemake(folder, "--cores", "2", *TARGETS)
+    printed = snakemake(folder, "--cores", "2", "--verbose", *TARGETS).stderr
+    (folder / "printed").write_text(printed)
     return folder
 
 
@@ -148,6 +149,20 @@ def test_logs_tell_the_progress_with_an_eta_in_plain_lines(ran):
     assert re.search(r"100%\|#+\| 20/20 \[\d\d:\d\d<00:00", log)
     assert "iteration 30, set 1: train loss" in log
     assert "\r" not in log
+
+
+def test_logs_tell_the_cpu_time_of_training_and_evaluation(ran):
+    run = ran / "cache" / "memory" / "dam_seed_0" / "dam_seed_0"
+    for log, what in ((".log", "training"), ("_evaluation.log", "evaluation")):
+        assert re.search(rf" {what} took \d+\.\d\d s of CPU time\n", run.with_name(run.name + log).read_text())
+
+
+def test_snakemake_looks_for_a_job_to_start_only_when_one_has_ended(ran):
+    """Otherwise it would look ever more often, hundreds of times a second late in a run of `make figures`."""
+    printed = (ran / "printed").read_text()
+    ended = printed.count("\nFinished jobid: ")
+    assert ended > 10
+    assert printed.count("Ready jobs: ") <= ended + 1
 
 
 def test_the_readme_reads_a_pickle_as_it_says(ran):

@@ -80,8 +80,7 @@ class Run:
 
     def start(self, rule: str, before: Callable[[], None] = lambda: None) -> int:
         """Start the job in a process of its own, which calls ``before`` first; return the process's number."""
-        # torch imports it at the first step of an optimiser: here once for all forks.
-        import torch._dynamo
+        import torch
 
         process = os.fork()
         if process:

@@ -4,7 +4,7 @@ It writes ``<run>.pkl``.
 """
 
 from memorization.storage.cache import read_pickle, write_pickle
-from memorization.storage.log import start_log
+from memorization.storage.log import cpu_time_logged, start_log
 from memorization.storage.provenance import write_provenance
 from memorization.training.checkpoints import Checkpoint
 from memorization.training.progress import progress_to
@@ -30,7 +30,8 @@ checkpoint = Checkpoint(
     snakemake.config["checkpoint_seconds"],
 )
 training = checkpoint.resume(start)
-checkpoint.run(training, settings["num_iters"], progress_to(log, snakemake.wildcards.run))
+with cpu_time_logged("training"):
+    checkpoint.run(training, settings["num_iters"], progress_to(log, snakemake.wildcards.run))
 write_pickle(training.results(), snakemake.output.results)
 write_provenance(snakemake)
 checkpoint.remove()

@@ -5,7 +5,7 @@ It writes a checkpoint that they go on from.
 
 from memorization.sequences import generate_sequence_set
 from memorization.storage.cache import write_pickle
-from memorization.storage.log import start_log
+from memorization.storage.log import cpu_time_logged, start_log
 from memorization.storage.provenance import write_provenance
 from memorization.training.checkpoints import Checkpoint
 from memorization.training.progress import progress_to
@@ -21,7 +21,8 @@ checkpoint = Checkpoint(
     snakemake.config["checkpoint_seconds"],
 )
 training = checkpoint.resume(lambda: Training(settings, [first_set], [0]))
-checkpoint.run(training, settings["num_iters_per_set"], progress_to(log, snakemake.wildcards.trunk))
+with cpu_time_logged("training"):
+    checkpoint.run(training, settings["num_iters_per_set"], progress_to(log, snakemake.wildcards.trunk))
 write_pickle(training.checkpoint(), snakemake.output.trunk)
 write_provenance(snakemake)
 checkpoint.remove()

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from .adam import Adam
 from .learners import StateDict, build_optimizer, freeze, initial_generator
 from .queue_memory import QueueMemory, distinct_rows
 
@@ -156,7 +157,7 @@ class DamLearner:
         return self.B_logits.numel() + sum(logits[:, :n].numel() for n, logits in enumerate(self.A_logits))
 
     @cached_property
-    def optimizer(self) -> torch.optim.Optimizer:
+    def optimizer(self) -> Adam:
         """The optimiser of A and B; built when first used."""
         return build_optimizer([self.A_logits, self.B_logits], self.settings)
 

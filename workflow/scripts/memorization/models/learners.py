@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from ..sequences import Stream, random_generator
+from .adam import Adam
 
 StateDict = dict[str, Any]
 
@@ -28,7 +29,7 @@ class Learner(Protocol):
         """The number of parameters of the model, trained or not."""
 
     @property
-    def optimizer(self) -> torch.optim.Optimizer:
+    def optimizer(self) -> Adam:
         """The optimiser of the parameters that are trained from the start.
 
         It is built when it is first used: an evaluation needs none.
@@ -130,14 +131,9 @@ def initial_generator(settings: SimpleNamespace) -> torch.Generator:
     return torch.Generator().manual_seed(int(seed))
 
 
-OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-
-
-def build_optimizer(trainable: list[torch.nn.Parameter], settings: SimpleNamespace) -> torch.optim.Optimizer:
+def build_optimizer(trainable: list[torch.nn.Parameter], settings: SimpleNamespace) -> Adam:
     """Return the optimiser of the parameters that are trained from the start."""
-    return OPTIMIZERS[settings.optimizer](
-        trainable, lr=settings.lr, weight_decay=settings.weight_decay, fused=True
-    )
+    return Adam(trainable, settings.lr, settings.weight_decay, decoupled=settings.optimizer == "adamw")
 
 
 def freeze(parameter: torch.nn.Parameter) -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .adam import Adam
 from .learners import StateDict, build_optimizer, freeze, is_part
 
 # Sequences evaluated at once; this bounds the memory of an evaluation.
@@ -50,7 +51,7 @@ class TransformerLearner:
         return sum(parameter.numel() for parameter in self.model.parameters())
 
     @cached_property
-    def optimizer(self) -> torch.optim.Optimizer:
+    def optimizer(self) -> Adam:
         """The optimiser of the parameters that are trained from the start."""
         return build_optimizer(self._trainable, self.settings)
 

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
 from ..sequences import HELD_OUT
 from .fits import FORMS, Fit, fit_forgetting
 from .registry import METRICS, RANK_BAND, TABLES
+from .student import two_sided_quantile
 from .theory import queue_occupancy
 
 NUM_SEQUENCES = "num_sequences"
@@ -370,7 +370,7 @@ def _over_seeds(tidy: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     if NUM_SEQUENCES in tidy:
         result[NUM_SEQUENCES] = groups[NUM_SEQUENCES].sum()
     for metric in metrics:
-        t = stdtrit(np.maximum(counts[metric] - 1, 1), (1 + CONFIDENCE) / 2)
+        t = counts[metric].map({n: two_sided_quantile(CONFIDENCE, max(n - 1, 1)) for n in counts[metric].unique()})
         mean = groups[metric].mean()
         half_width = t * groups[metric].sem()
         result[f"{metric}_mean"] = mean
