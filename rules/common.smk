@@ -46,7 +46,7 @@ if workflow.is_main_process and (saved := shared_training(configuration.runs)):
 onstart:
     # While Snakemake limits the jobs that begin in a second, each round of scheduling starts another one a second
     # later: after 600 jobs there are 600 rounds a second. No option switches off its own limit of 100 jobs.
-    limit = workflow.scheduler.job_rate_limiter
+    limit = getattr(workflow.scheduler, "job_rate_limiter", None)
     if limit and limit.max_jobs >= 100 * limit.timespan:
         workflow.scheduler.job_rate_limiter = None
     # In place of Snakemake's own lock, which a killed process leaves behind (profiles/default has `nolock`).
