@@ -5,11 +5,12 @@ import io
 import logging
 import re
 import sys
+import time
 from contextlib import contextmanager
 
 import pytest
 
-from memorization.storage.log import start_log
+from memorization.storage.log import cpu_time_logged, logged_cpu_time, start_log
 from memorization.training.progress import SECONDS_BETWEEN_LINES, progress_to
 
 NAME = "gpt_freeze_none_seed_0"
@@ -179,3 +180,15 @@ def test_a_new_log_replaces_that_of_an_earlier_job(tmp_path):
     with started_log(str(path)) as log:
         log.write("of this job\n")
     assert path.read_text() == "of this job\n"
+
+
+def test_the_log_has_the_cpu_time_of_what_is_computed_and_not_of_what_is_waited_for(tmp_path):
+    path = tmp_path / "job.log"
+    with started_log(str(path)):
+        with cpu_time_logged("training"):
+            start = time.process_time()
+            while time.process_time() < start + 0.05:
+                pass
+        with cpu_time_logged("evaluation"):
+            time.sleep(0.2)
+    assert logged_cpu_time(path) == pytest.approx(0.05, abs=0.02)

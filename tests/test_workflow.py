@@ -154,7 +154,7 @@ def test_logs_tell_the_progress_with_an_eta_in_plain_lines(ran):
 def test_logs_tell_the_cpu_time_of_training_and_evaluation(ran):
     run = ran / "cache" / "memory" / "dam_seed_0" / "dam_seed_0"
     for log, what in ((".log", "training"), ("_evaluation.log", "evaluation")):
-        assert re.search(rf" {what} took \d+\.\d\d s of CPU time\n", run.with_name(run.name + log).read_text())
+        assert re.search(rf" {what} took \d+\.\d+ s of CPU time\n", run.with_name(run.name + log).read_text())
 
 
 def test_snakemake_looks_for_a_job_to_start_only_when_one_has_ended(ran):

@@ -23,14 +23,17 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PARTS = ("Snakefile", "rules", "workflow", "config", "profiles", "report", "envs")
 
 
-def run_smoke(folder: Path) -> None:
-    """Run the smallest configuration in ``folder``."""
+def run_workflow(folder: Path, configuration: str | Path) -> None:
+    """Run a copy of the workflow in ``folder``.
+
+    The file ``configuration`` is one of the copy, ``config/smoke.yaml`` for example, or anywhere else.
+    """
     for part in PARTS:
         source = REPOSITORY / part
         copy = shutil.copytree if source.is_dir() else shutil.copy
         copy(source, folder / part)
     snakemake = Path(sys.executable).parent / "snakemake"
-    call = [snakemake, "--cores", "all", "--configfile", "config/smoke.yaml"]
+    call = [snakemake, "--cores", "all", "--configfile", configuration]
     done = subprocess.run(call, cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if done.returncode:
         sys.exit(f"{done.stderr}\nthe workflow failed in {folder}")
@@ -95,7 +98,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="verify_") as scratch:
         folder = options.folder or Path(scratch)
         if not options.folder:
-            run_smoke(folder)
+            run_workflow(folder, "config/smoke.yaml")
         if options.update:
             update(folder, options.record)
         elif differ(folder, options.record):

@@ -1,7 +1,7 @@
-"""Adam and AdamW, with the numbers of ``torch.optim`` and without its import of PyTorch's compiler.
+"""The optimisers Adam and AdamW.
 
-The first optimiser of ``torch.optim`` that is made imports the compiler, which takes a second in every training
-job. The function that makes the step does not.
+The first optimiser of ``torch.optim`` that is made imports PyTorch's compiler, which takes a second in every
+training job. The function that makes the step does not, and is used here.
 """
 
 import torch

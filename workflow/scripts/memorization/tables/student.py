@@ -25,7 +25,10 @@ def two_sided_quantile(confidence: float, degrees: int) -> float:
 
 
 def _probability_within(angle: float, degrees: int) -> float:
-    """Return P(|T| ≤ √degrees · tan ``angle``): Abramowitz and Stegun, equations 26.7.3 and 26.7.4."""
+    """Return P(|T| ≤ √degrees · tan ``angle``).
+
+    These are the equations 26.7.3 and 26.7.4 of Abramowitz and Stegun.
+    """
     cosine = math.cos(angle)
     term = cosine if degrees % 2 else 1.0
     total = 0.0
