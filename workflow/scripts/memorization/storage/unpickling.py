@@ -339,7 +339,10 @@ def _check_lengths(content: bytes | mmap.mmap, position: int) -> None:
         elif length == pickletools.UP_TO_NEWLINE:
             length = 0
             for _ in range(_NUM_LINES.get(opcode, 1)):
-                length = content.index(b"\n", begin + length) + 1 - begin
+                end = content.find(b"\n", begin + length)
+                if end < 0:
+                    raise DamagedPickleError("the pickle is damaged: a line in it has no end")
+                length = end + 1 - begin
         position = begin + length
         number = length
         if opcode in _NUMBERS:
