@@ -85,14 +85,12 @@ class TransformerLearner:
     @torch.no_grad()
     def evaluate(self, sequences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the loss (nats) and the accuracy of each predicted bit, (K, L − 1)."""
-        losses = torch.empty(len(sequences), sequences.shape[1] - 1)
-        accuracies = torch.empty_like(losses)
-        chunks = (tensor.split(_CHUNK) for tensor in (torch.from_numpy(sequences), losses, accuracies))
-        for chunk, loss, accuracy in zip(*chunks, strict=True):
-            of_chunk = self._test(chunk.to(self.settings.device))
-            loss.copy_(of_chunk[0])
-            accuracy.copy_(of_chunk[1])
-        return losses.numpy(), accuracies.numpy()
+        loss, accuracy = torch.empty(2, len(sequences), sequences.shape[1] - 1)
+        for first in range(0, len(sequences), _CHUNK):
+            chunk = slice(first, first + _CHUNK)
+            tokens = torch.from_numpy(sequences[chunk]).to(self.settings.device, torch.long)
+            loss[chunk], accuracy[chunk] = self._test(tokens)
+        return loss.numpy(), accuracy.numpy()
 
     def _test(self, sequences: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the loss and the accuracy of each predicted bit, (B, L − 1).
@@ -111,7 +109,7 @@ class TransformerLearner:
         position n − 1, from which the query comes, and at position i.
         """
         total, number = 0, 0
-        mapped = torch.from_numpy(sequences[:_MAPPED, :-1]).to(self.settings.device)
+        mapped = torch.from_numpy(sequences[:_MAPPED, :-1]).to(self.settings.device, torch.long)
         # The maps of one sequence take memory in proportion to the number of layers.
         num_layers = len(self.model.attention_weights(mapped[:1]))
         for tokens in mapped.split(max(1, _CHUNK // (8 * num_layers))):

@@ -65,7 +65,7 @@ class Training:
                 self._switch()
             ranks = sample_batch_ranks(self.cumulative, settings.batch_size, settings.seed, iteration)
             np.add.at(self.num_appearances, ranks, 1)
-            batch = self.sequences[torch.from_numpy(ranks).to(settings.device)]  # (B, L)
+            batch = self.sequences[torch.from_numpy(ranks).to(settings.device)].long()  # (B, L)
             self.epoch_loss += self.learner.learn(batch, self.current_set * settings.K + ranks)
             self.iteration = iteration + 1
             if self.iteration % settings.num_iters_per_epoch == 0:
