@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from .bit_attention import BitAttention
-from .prefixes import Prefixes
+from .prefixes import Prefixes, tested_prefixes
 from .transformer import LAYER_NORM_EPS
 
 # The rows of a block, about: with fewer the matrices are small, and more do not stay in the cache.
@@ -40,7 +40,8 @@ def loss_and_gradients(
     None is returned if the scores are not in the range of `BitAttention`.
     """
     gradients = {name: torch.zeros_like(weight) for name, weight in weights.items() if weight.requires_grad}
-    prefixes, x, attention, num_positions = _begin(weights, num_heads, batch, num_rows)
+    prefixes = Prefixes(batch, weights["wte.weight"].dtype)
+    x, attention, num_positions = _build_attention(weights, num_heads, prefixes, num_rows)
     if not attention.in_range:
         return None
     readout = Readout(weights, gradients)
@@ -68,7 +69,8 @@ def log_odds(weights: Weights, num_heads: int, sequences: torch.Tensor) -> torch
     ``sequences`` are (B, L) of 0/1.
     None is returned if the scores are not in the range of `BitAttention`.
     """
-    prefixes, _, attention, num_positions = _begin(weights, num_heads, sequences, NUM_ROWS)
+    prefixes = tested_prefixes(sequences, weights["wte.weight"].dtype)
+    _, attention, num_positions = _build_attention(weights, num_heads, prefixes, NUM_ROWS)
     if not attention.in_range:
         return None
     readout = Readout(weights, {})
@@ -76,18 +78,18 @@ def log_odds(weights: Weights, num_heads: int, sequences: torch.Tensor) -> torch
     return prefixes.of_each_sequence(torch.cat(z))
 
 
-def _begin(
-    weights: Weights, num_heads: int, sequences: torch.Tensor, num_rows: int
-) -> tuple[Prefixes, torch.Tensor, BitAttention, int]:
-    """Return what `loss_and_gradients` and `log_odds` begin with.
+def _build_attention(
+    weights: Weights, num_heads: int, prefixes: Prefixes, num_rows: int
+) -> tuple[torch.Tensor, BitAttention, int]:
+    """Return the attention with its tables.
 
-    The prefixes, the inputs x of the attention (2T, C), the attention, and the number of positions in a block.
+    Before it come its inputs x (2T, C), one for each position and bit. After it comes the number of positions of
+    a block.
     """
-    prefixes = Prefixes(sequences, weights["wte.weight"].dtype)
     num_positions = max(1, min(_NUM_POSITIONS, num_rows // prefixes.num_sequences))
-    x = (weights["wpe.weight"][: sequences.shape[1] - 1, None] + weights["wte.weight"]).flatten(0, 1)
+    x = (weights["wpe.weight"][: prefixes.num_positions, None] + weights["wte.weight"]).flatten(0, 1)
     qkv = torch.addmm(weights["c_attn.bias"], x, weights["c_attn.weight"].T)
-    return prefixes, x, BitAttention(qkv, num_heads, num_positions), num_positions
+    return x, BitAttention(qkv, num_heads, num_positions), num_positions
 
 
 def _add_input_gradients(weights: Weights, gradients: Weights, x: torch.Tensor, grad_qkv: torch.Tensor) -> None:

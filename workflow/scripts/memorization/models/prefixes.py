@@ -7,6 +7,7 @@ often as it occurs. In exact arithmetic the result is the same.
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -68,10 +69,15 @@ class Prefixes:
         """The number of prefixes of L − 1 bits; there are not more of any other length."""
         return int(self._sizes[-2:].sum())
 
+    @property
+    def num_positions(self) -> int:
+        """The number T = L − 1 of positions at which a prefix ends."""
+        return len(self._sizes) // 2
+
     def blocks(self, num_positions: int) -> Iterator[PrefixBlock]:
         """Yield the prefixes, those of ``num_positions`` positions at a time."""
         start = 0
-        for first in range(0, len(self._sizes) // 2, num_positions):
+        for first in range(0, self.num_positions, num_positions):
             sizes = self._sizes[2 * first : 2 * (first + num_positions)].tolist()
             end = first + len(sizes) // 2
             rows = slice(start, start + sum(sizes))
@@ -90,3 +96,18 @@ class Prefixes:
         result = torch.empty_like(ordered)
         result[:, torch.from_numpy(self._order)] = ordered
         return result.T
+
+
+def tested_prefixes(sequences: torch.Tensor, dtype: torch.dtype) -> Prefixes:
+    """Return the `Prefixes` of ``sequences`` (B, L) of 0/1 that are tested.
+
+    Each epoch tests the same sequences as the one before. Their prefixes are found once and kept until others are
+    tested.
+    """
+    bits = sequences.numpy().astype(np.uint8)
+    return _prefixes_of_bytes(bits.tobytes(), bits.shape, dtype)
+
+
+@lru_cache(maxsize=1)
+def _prefixes_of_bytes(bits: bytes, shape: tuple[int, int], dtype: torch.dtype) -> Prefixes:
+    return Prefixes(torch.frombuffer(bytearray(bits), dtype=torch.uint8).view(shape), dtype)
