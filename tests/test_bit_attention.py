@@ -173,6 +173,34 @@ def test_the_evaluation_is_that_of_the_model_as_it_is_written():
     np.testing.assert_array_equal(accuracy, expected_accuracy)
 
 
+def test_the_more_probable_value_counts_however_little_more_probable_it_is():
+    learner, _ = learner_with_random_weights(resolved_settings())
+    as_written = TransformerLearner(learner.model, learner.settings)
+    sequences = random_bits(6, 30, 12).numpy()
+    head = learner.model.lm_head
+
+    def expected_log_odds():
+        state = {name: value.numpy().astype(float) for name, value in learner.state_dict().items()}
+        return np.diff(reference_forward(state, sequences[:, :-1], 2))[..., 0]
+
+    with torch.no_grad():
+        head.weight *= 1e-3
+        # Each value is the more probable one for half of the bits.
+        head.bias[1] -= np.median(expected_log_odds())
+    z = expected_log_odds()
+    assert np.abs(z).max() < 0.01
+    for form in (learner, as_written):
+        _, accuracy = form.evaluate(sequences)
+        np.testing.assert_array_equal(accuracy, (z > 0) == sequences[:, 1:])
+    with torch.no_grad():
+        head.weight.zero_()
+        head.bias.zero_()
+    for form in (learner, as_written):
+        loss, accuracy = form.evaluate(sequences)
+        np.testing.assert_allclose(loss, np.log(2), rtol=1e-6)
+        np.testing.assert_array_equal(accuracy, 0.5)
+
+
 @pytest.mark.parametrize("changed", [{}, {"optimizer": "adamw", "weight_decay": 0.1, "num_mlp_layers": 3}])
 def test_training_stays_within_rounding_of_the_model_as_it_is_written(changed):
     args = resolved_settings(**changed)

@@ -99,7 +99,7 @@ class TransformerLearner:
         """
         logits, targets = self.model(sequences[:, :-1]), sequences[:, 1:]
         loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
-        return loss.view(targets.shape), (logits.argmax(dim=-1) == targets).float()
+        return loss.view(targets.shape), bit_accuracies(logits[..., 1] - logits[..., 0], targets)
 
     @torch.no_grad()
     def attention_maps(self, sequences: np.ndarray) -> np.ndarray:
@@ -157,6 +157,14 @@ class TransformerLearner:
             }
             for part, modules in self._swapped.items()
         }
+
+
+def bit_accuracies(log_odds: torch.Tensor, bits: torch.Tensor) -> torch.Tensor:
+    """Return 1 for each bit whose value is the more probable one, and 0 for others.
+
+    It is 1/2 if both values have the same probability. ``log_odds`` are log P(1) − log P(0), ``bits`` 0/1.
+    """
+    return (1 + log_odds.sign() * (2 * bits - 1)) / 2
 
 
 def initialise(model: nn.Module, generator: torch.Generator) -> None:
