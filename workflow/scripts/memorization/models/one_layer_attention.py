@@ -92,8 +92,8 @@ class OneLayerLearner(TransformerLearner):
     """The learner of the one-layer model.
 
     On the CPU it learns and predicts without autograd: `one_layer_gradients` computes the same as
-    `OneLayerAttention`, several times as fast. It cannot if the scores of two bits are extremely far apart. Then,
-    and on other devices, the model itself is used. Which of the two it is depends on the weights alone.
+    `OneLayerAttention`, several times as fast. It cannot if the scores of the two bits of a position are more than
+    709 apart. Then, and on other devices, the model itself is used. On one device the weights alone decide.
     """
 
     def __init__(self, model: OneLayerAttention, settings: SimpleNamespace):

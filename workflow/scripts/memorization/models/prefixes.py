@@ -21,7 +21,7 @@ class PrefixBlock(NamedTuple):
     end: int
     sizes: list[int]
     """The number of rows for each (position, last bit): 2 (end − first) integers."""
-    features: torch.Tensor
+    one_hot: torch.Tensor
     """The bits of each row as pairs (1 if the bit is 0, 1 if it is 1), (rows, 2 end).
 
     The bits after the prefix are those of one of its sequences. They must not matter.
@@ -37,9 +37,9 @@ class Prefixes:
     """
 
     def __init__(self, sequences: torch.Tensor, dtype: torch.dtype):
-        """Find the prefixes of ``sequences`` (B, L) of 0/1.
+        """Find the prefixes of ``sequences`` (B, L) of 0/1, on the CPU.
 
-        Features and counts get the type ``dtype``.
+        One-hot bits and counts get the type ``dtype``.
         """
         bits = sequences.numpy().astype(np.uint8)
         # In lexicographic order, sequences that share a prefix are neighbours.
@@ -48,7 +48,7 @@ class Prefixes:
         known, following = bits[:-1], bits[1:]  # (T, B) each, T = L − 1
         differs = np.ones(known.shape, dtype=bool)  # whether the prefix is not that of the sequence before
         np.logical_or.accumulate(known[:, 1:] != known[:, :-1], axis=0, out=differs[:, 1:])
-        # The prefixes are numbered by position and sequence. Each is that of some neighbours, from ``begins`` on.
+        # The prefixes are numbered by position and sequence. The neighbours that share one follow its ``begins``.
         self._number = np.cumsum(differs).reshape(differs.shape) - 1  # (T, B)
         begins = np.flatnonzero(differs)
         positions, holders = np.divmod(begins, known.shape[1])
@@ -62,7 +62,7 @@ class Prefixes:
         counts = torch.from_numpy(np.stack([zeros, ones])).to(dtype)
         self._counts = counts.index_select(1, self._rows)  # (2, rows)
         pairs = np.stack([1 - known, known], axis=1).reshape(-1, known.shape[1]).T
-        self._features = torch.from_numpy(np.ascontiguousarray(pairs)).to(dtype)  # (B, 2T)
+        self._one_hot = torch.from_numpy(np.ascontiguousarray(pairs)).to(dtype)  # (B, 2T)
 
     @property
     def num_sequences(self) -> int:
@@ -81,8 +81,8 @@ class Prefixes:
             sizes = self._sizes[2 * first : 2 * (first + num_positions)].tolist()
             end = first + len(sizes) // 2
             rows = slice(start, start + sum(sizes))
-            features = self._features[:, : 2 * end].index_select(0, self._holders[rows])
-            yield PrefixBlock(first, end, sizes, features, self._counts[:, rows])
+            one_hot = self._one_hot[:, : 2 * end].index_select(0, self._holders[rows])
+            yield PrefixBlock(first, end, sizes, one_hot, self._counts[:, rows])
             start = rows.stop
 
     def of_each_sequence(self, values: torch.Tensor) -> torch.Tensor:
