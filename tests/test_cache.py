@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,16 @@ import torch
 from conftest import NUM_HELD_OUT, REPOSITORY, train_small_run, trained
 from test_trunks import SETTINGS
 
-from memorization.storage.cache import atomic_write, read_pickle, read_table, write_pickle, write_table
+from memorization.sequences import generate_sequence_set
+from memorization.storage.cache import (
+    atomic_write,
+    read_pickle,
+    read_sequences,
+    read_table,
+    write_pickle,
+    write_sequences,
+    write_table,
+)
 from memorization.training.evaluation import evaluate_run
 
 ARGS = {
@@ -49,7 +59,7 @@ def run_folder(small_run, tmp_path_factory):
     folder.mkdir()
     results, sets = small_run
     write_pickle(results, folder / "small_run.pkl")
-    write_pickle({"sequences": sets, "switch_start_iter": [0, 20]}, folder / "small_run_sequences.pkl")
+    write_sequences(sets, [0, 20], folder / "small_run_sequences.pkl")
     return folder
 
 
@@ -111,6 +121,34 @@ def test_sequences_pickle_is_the_contract(run_folder):
         assert sequences.shape == (30, 12)
         assert sequences.dtype == np.int64
         assert set(np.unique(sequences)) == {0, 1}
+
+
+@pytest.mark.parametrize("protocol", [2, 5])
+def test_sequences_come_back_in_an_eighth_of_the_memory(small_run, tmp_path, protocol):
+    _, sets = small_run
+    path = tmp_path / "sequences.pkl"
+    wide = [sequences.astype(np.int64) for sequences in sets]
+    path.write_bytes(pickle.dumps({"sequences": wide, "switch_start_iter": [0, 20]}, protocol))
+    read, starts = read_sequences(path)
+    assert starts == [0, 20]
+    for sequences, expected in zip(read, sets, strict=True):
+        assert sequences.dtype == np.int8
+        assert np.array_equal(sequences, expected)
+
+
+def test_not_more_than_one_set_is_in_memory_as_int64(tmp_path):
+    path = tmp_path / "sequences.pkl"
+    sets = [generate_sequence_set(0, s, 10_000, 50) for s in range(4)]
+    as_int64, all_sets = 8 * sets[0].nbytes, 4 * sets[0].nbytes
+    tracemalloc.start()
+    write_sequences(sets, [0, 1, 2, 3], path)
+    writing = tracemalloc.get_traced_memory()[1]
+    tracemalloc.reset_peak()
+    read_sequences(path)
+    reading = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert as_int64 < writing < 1.1 * as_int64
+    assert as_int64 < reading < 1.1 * as_int64 + all_sets
 
 
 @pytest.fixture(scope="module", params=SETTINGS)

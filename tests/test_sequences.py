@@ -24,7 +24,7 @@ from memorization.sequences import (
 def test_a_sequence_set_is_a_pure_function_of_its_arguments(seed, sequence_set, K, len_context):
     sequences = generate_sequence_set(seed, sequence_set, K, len_context)
     assert sequences.shape == (K, len_context)
-    assert sequences.dtype == np.int64
+    assert sequences.dtype == np.int8
     assert set(np.unique(sequences)) <= {0, 1}
     assert np.array_equal(sequences, generate_sequence_set(seed, sequence_set, K, len_context))
 

@@ -109,7 +109,7 @@ def test_one_step_is_that_of_the_optimiser_that_the_settings_name(optimizer, dec
     results, sets = train_small_run(**settings, num_iters_per_set=1, num_iters_per_epoch=1)
     model = build_learner(SimpleNamespace(**args), sets).model
     cumulative = cumulative_probabilities(rank_probabilities(args["K"], 1.0))
-    batch = torch.from_numpy(sets[0][sample_batch_ranks(cumulative, args["batch_size"], args["seed"], 0)])
+    batch = torch.from_numpy(sets[0][sample_batch_ranks(cumulative, args["batch_size"], args["seed"], 0)]).long()
     loss = torch.nn.functional.cross_entropy(model(batch[:, :-1]).flatten(0, 1), batch[:, 1:].flatten())
     loss.backward()
     assert results["logs"][0]["train_loss"] == pytest.approx(loss.item(), abs=1e-6)

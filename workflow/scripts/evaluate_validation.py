@@ -3,7 +3,7 @@
 It also tabulates what was logged each epoch.
 """
 
-from memorization.storage.cache import read_pickle, write_table
+from memorization.storage.cache import read_pickle, read_sequences, write_table
 from memorization.storage.log import cpu_time_logged, start_log
 from memorization.storage.provenance import write_provenance
 from memorization.training.evaluation import diagnostics_table, epoch_table, evaluate_run
@@ -13,7 +13,7 @@ settings = snakemake.params.settings
 results = read_pickle(snakemake.input.results)
 # A pickle that is older than a setting lacks it.
 results["args"] = settings | results["args"]
-sequence_sets = read_pickle(snakemake.input.sequences)["sequences"]
+sequence_sets, _ = read_sequences(snakemake.input.sequences)
 with cpu_time_logged("evaluation"):
     tables = evaluate_run(results, sequence_sets, settings["num_held_out"])
 tables["epochs"] = epoch_table(results["logs"])

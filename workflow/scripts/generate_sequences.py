@@ -1,7 +1,7 @@
 """Generate every sequence set of a run: ``<run>_sequences.pkl``."""
 
 from memorization.sequences import generate_sequence_set
-from memorization.storage.cache import write_pickle
+from memorization.storage.cache import write_sequences
 from memorization.storage.log import start_log
 from memorization.storage.provenance import write_provenance
 
@@ -12,5 +12,5 @@ sequences = [
     generate_sequence_set(settings["seed"], sequence_set, settings["K"], settings["len_context"])
     for sequence_set in range(len(starts))
 ]
-write_pickle({"sequences": sequences, "switch_start_iter": starts}, snakemake.output.sequences)
+write_sequences(sequences, starts, snakemake.output.sequences)
 write_provenance(snakemake)

@@ -3,7 +3,7 @@
 It writes ``<run>.pkl``.
 """
 
-from memorization.storage.cache import read_pickle, write_pickle
+from memorization.storage.cache import read_pickle, read_sequences, write_pickle
 from memorization.storage.log import cpu_time_logged, start_log
 from memorization.storage.provenance import write_provenance
 from memorization.training.checkpoints import Checkpoint
@@ -11,13 +11,13 @@ from memorization.training.progress import progress_to
 from memorization.training.training import Training
 
 log = start_log(snakemake.log[0])
-data = read_pickle(snakemake.input.sequences)
+sequence_sets, switch_start_iter = read_sequences(snakemake.input.sequences)
 settings = snakemake.params.settings
 
 
 def start() -> Training:
     """Return the training at its start: after the trunk, if the run has one."""
-    training = Training(settings, data["sequences"], data["switch_start_iter"])
+    training = Training(settings, sequence_sets, switch_start_iter)
     if settings["num_switches"]:
         training.restore(read_pickle(snakemake.input.trunk))
     return training

@@ -32,10 +32,9 @@ def random_generator(seed: int, stream: Stream, *index: int) -> np.random.Genera
 def generate_sequence_set(seed: int, sequence_set: int, K: int, len_context: int) -> np.ndarray:
     """Draw one sequence set: every bit uniform and independent.
 
-    Returns an int64 array (K, len_context) of 0 and 1. Row r is the sequence of rank r.
+    Returns an int8 array (K, len_context) of 0 and 1. Row r is the sequence of rank r.
     """
-    bits = random_generator(seed, Stream.SEQUENCES, sequence_set)
-    return bits.integers(0, 2, size=(K, len_context), dtype=np.uint8).astype(np.int64)
+    return _random_bits(random_generator(seed, Stream.SEQUENCES, sequence_set), K, len_context)
 
 
 def generate_held_out_sequences(
@@ -43,15 +42,15 @@ def generate_held_out_sequences(
 ) -> np.ndarray:
     """Draw ``number`` sequences that are in none of ``sequence_sets``.
 
-    They come from a stream of their own. Returns an int64 array (number, len_context) of 0 and 1. Raises
+    They come from a stream of their own. Returns an int8 array (number, len_context) of 0 and 1. Raises
     ValueError if the sets leave too few of the 2^len_context possible sequences to draw from.
     """
     bits = random_generator(seed, Stream.HELD_OUT)
-    trained = np.unique(np.concatenate([_packed(sequences) for sequences in sequence_sets]))
-    held_out = np.empty((0, len_context), dtype=np.int64)
+    trained = np.unique(np.concatenate([packed_bits(sequences) for sequences in sequence_sets]))
+    held_out = np.empty((0, len_context), dtype=np.int8)
     for _ in range(_HELD_OUT_ROUNDS):
-        drawn = bits.integers(0, 2, size=(number, len_context), dtype=np.uint8).astype(np.int64)
-        held_out = np.concatenate([held_out, drawn[~np.isin(_packed(drawn), trained)]])
+        drawn = _random_bits(bits, number, len_context)
+        held_out = np.concatenate([held_out, drawn[~np.isin(packed_bits(drawn), trained)]])
         if len(held_out) >= number:
             return held_out[:number]
     raise ValueError(
@@ -60,9 +59,20 @@ def generate_held_out_sequences(
     )
 
 
-def _packed(sequences: np.ndarray) -> np.ndarray:
-    """Return one comparable value for each sequence: its bits packed into bytes, (K,)."""
-    packed = np.packbits(sequences.astype(np.uint8), axis=1)
+def _random_bits(generator: np.random.Generator, number: int, len_context: int) -> np.ndarray:
+    """Draw uniform bits, (number, len_context).
+
+    They take a byte each, because a set can have millions of sequences.
+    """
+    return generator.integers(0, 2, size=(number, len_context), dtype=np.uint8).view(np.int8)
+
+
+def packed_bits(sequences: np.ndarray) -> np.ndarray:
+    """Return one comparable value for each sequence, (K,): its bits packed into bytes.
+
+    The order of the values is the lexicographic order of the sequences (K, L) of 0/1.
+    """
+    packed = np.packbits(sequences, axis=1)
     return np.ascontiguousarray(packed).view(f"V{packed.shape[1]}").ravel()
 
 

@@ -2,41 +2,49 @@
 
 **Tables.** The input of the attention at a position is the embedding of a bit plus that of the position, so it
 takes two values. For T positions there are 2T queries (i, a) and 2T keys and values (j, b), with positions i, j
-and bits a, b, whatever the sequences are. Let s_h(ia, jb) = q · k / √d be the score of head h, and
+and bits a, b, whatever the sequences are. With H heads of d = C / H features, let s_h(ia, jb) = q · k / √d be the
+score of head h, and
 
     E_h(jb, ia) = exp(s_h(ia, jb) − m_h(ia)) for j ≤ i,    0 for j > i,
 
 with a shift m_h(ia) that cancels in the result. A sequence b_0, b_1, … picks its terms from this table. At its
-position i, where a = b_i, the attention is
+position i, with a = b_i, the attention is
 
     y_h = Σ_j E_h(jb_j, ia) v_h(jb_j) / Σ_j E_h(jb_j, ia).
 
-Write the sequence as 2T features, f(jb) = 1 if b_j = b and 0 otherwise. Then the numerators N of all C features
-and the denominators Z of all H heads are one product with a matrix W_ia of 2T rows and C + H columns:
+Write the bits of the sequence in one-hot form: f(jb) = 1 if b_j = b, and 0 if not. Then the numerators N of all
+heads (C numbers) and their denominators Z (H numbers) are one product of these 2T numbers with a matrix W_ia,
 
     (N | Z) = f W_ia,    row jb of W_ia = (E_h(jb, ia) v_h(jb) for all h | E_h(jb, ia) for all h).
 
-Sequences that have the same bit at position i share W_ia. So the attention is one matrix product for each (i, a),
-and scores and exponentials are computed once for each query and key, not once more for each sequence.
+Sequences that have the same bit at position i share W_ia. So the attention is one matrix product for each (i, a).
+Scores and exponentials are computed once for each query and key, and not again for each sequence.
 
-**The shift.** Let r be the root of the largest float, and
+**The shift.** A softmax usually subtracts the largest score. Here all sequences with the same query share one
+shift, although they have different largest scores. Let r be the square root of the largest float, and
 
-    m_h(ia) = max over j ≤ i of min over b of s_h(ia, jb) + log r.
+    m_h(ia) = log r + max over j ≤ i of (min over b of s_h(ia, jb)).
 
-At the j of this maximum the scores of both bits are at least m − log r. So every sequence has a term ≥ 1 / r in
-its denominator, which cannot vanish. No term is negative, so nothing cancels. An entry of E is large only if the
-two bits of a position have scores far apart. Entries up to r are allowed, so that products with E and divisions by
-Z stay in the range of floats: in single precision, scores of two bits may be 88 apart, in double precision 709.
-Those of trained models can be more than 88 apart; the tables are then made in double precision. If even that is
-not enough, `BitAttention.in_range` is False, and the attention has to be computed as usual, from the scores of
-each sequence.
+Every sequence has one of the two bits at the j of this maximum, and both have a score of at least m − log r there.
+So its denominator is at least 1 / r and cannot vanish. No term of it is negative, so nothing cancels. On the other
+side, at every position the lower score of the two bits is at most m − log r. If the two scores of a position are
+never more than Δ apart, no entry of E exceeds exp(Δ) / r. Entries up to r are allowed, because products with E and
+divisions by Z then stay in the range of floats. Then Δ may be 2 log r, the logarithm of the largest float: 88 in
+single precision and 709 in double precision. Scores of trained models can be more than 88 apart; the tables are
+then made in double precision. If even that is not enough, `BitAttention.in_range` is False, and the attention has
+to be computed as usual, from the scores of each sequence.
 
-**Gradient.** The result does not depend on the shift, so the shift has no gradient. From ∂y follow
+**Gradient.** Let ∂x be the gradient of the loss with respect to x. The result does not depend on the shift, so the
+shift needs no gradient. From ∂y follow
 
-    ∂N_h = ∂y_h / Z_h,    ∂Z_h = −∂N_h · y_h,    ∂W_ia = Σ fᵀ (∂N | ∂Z) over the rows with the query (i, a),
-    ∂E_h(jb, ia) = ∂N-columns of ∂W_ia(jb), head h, · v_h(jb) + ∂Z-column of h,    ∂s = E ∂E,
+    ∂N_h = ∂y_h / Z_h,    ∂Z_h = −∂N_h · y_h,    ∂W_ia = Σ fᵀ (∂N | ∂Z) over the sequences with the query (i, a).
 
-and from ∂s the gradients of queries and keys as usual. From ∂W on, all this has the size of the tables.
+The columns of ∂W_ia belong to the heads as those of W_ia do: let (n_h | z_h) be those of head h in row jb. Then
+
+    ∂E_h(jb, ia) = n_h · v_h(jb) + z_h,    ∂v_h(jb) = Σ_ia E_h(jb, ia) n_h,    ∂s = E ∂E,
+
+and ∂s gives the gradients of queries and keys as usual. ∂W and all that follows have the size of the tables,
+however many sequences there are.
 """
 
 import math
@@ -54,8 +62,8 @@ class Attended(NamedTuple):
 
     y: torch.Tensor
     """The attention, (rows, C)."""
-    features: torch.Tensor
-    """The features f, (rows, 2T)."""
+    one_hot: torch.Tensor
+    """The bits f, (rows, 2T)."""
     sums: torch.Tensor
     """Numerators and denominators (N | Z), (rows, C + H)."""
     inverse_Z: torch.Tensor
@@ -91,7 +99,7 @@ class BitAttention:
             self._make_tables(above_shift, v, precisions[0])
 
     def _above_shift(self, first: int, end: int) -> torch.Tensor:
-        """Return the scores of some queries above their shift, s − m + log r.
+        """Return the exponents of E before log r is subtracted, s − m + log r.
 
         The queries are those at the positions ``first`` … ``end`` − 1; the result is (keys, H, queries).
         """
@@ -104,7 +112,7 @@ class BitAttention:
         return above
 
     def _make_tables(self, above_shift: dict[int, torch.Tensor], v: torch.Tensor, dtype: torch.dtype) -> None:
-        """Make the tables, and zeros for the gradients, in the precision ``dtype``."""
+        """Make the tables in the precision ``dtype``, and zeros to which `backward` adds."""
         H, rows = self._q.shape[:2]
         self._dtype = v.dtype
         self._q, self._k, v = self._q.to(dtype), self._k.to(dtype), v.to(dtype)
@@ -118,14 +126,14 @@ class BitAttention:
     def attend(self, block: PrefixBlock) -> Attended:
         """Return the attention at the last position of each row of ``block``."""
         E, C = self._E[block.first], self._of_head.shape[1]
-        features = block.features.to(E.dtype)
+        one_hot = block.one_hot.to(E.dtype)
         W = torch.bmm(E.transpose(1, 2), self._values[: len(E)])  # (jb, ia, C + H)
-        sums = W.new_empty(len(features), W.shape[2])
-        of_query = (features.split(block.sizes), W.unbind(1), sums.split(block.sizes))
+        sums = W.new_empty(len(one_hot), W.shape[2])
+        of_query = (one_hot.split(block.sizes), W.unbind(1), sums.split(block.sizes))
         for f, W_ia, N_and_Z in zip(*of_query, strict=True):
             torch.mm(f, W_ia, out=N_and_Z)
         inverse_Z = sums[:, C:].reciprocal() @ self._of_head
-        return Attended((sums[:, :C] * inverse_Z).to(self._dtype), features, sums, inverse_Z)
+        return Attended((sums[:, :C] * inverse_Z).to(self._dtype), one_hot, sums, inverse_Z)
 
     def backward(self, block: PrefixBlock, attended: Attended, grad_y: torch.Tensor) -> None:
         """Add what the rows of ``block`` contribute to the gradient.
@@ -138,7 +146,7 @@ class BitAttention:
         grad_N = torch.mul(grad_y, attended.inverse_Z, out=grad_sums[:, :C])
         grad_sums[:, C:] = torch.mm(self._minus_of_head, attended.y.to(E.dtype).mul_(grad_N).T).T
         grad_W = E.new_empty(E.shape[0], E.shape[2], grad_sums.shape[1])  # (jb, ia, C + H)
-        of_query = (attended.features.T.split(block.sizes, dim=1), grad_W.unbind(1), grad_sums.split(block.sizes))
+        of_query = (attended.one_hot.T.split(block.sizes, dim=1), grad_W.unbind(1), grad_sums.split(block.sizes))
         for f, grad_W_ia, grad_N_and_Z in zip(*of_query, strict=True):
             torch.mm(f, grad_N_and_Z, out=grad_W_ia)
         self._grad_values[keys].baddbmm_(E, grad_W)
@@ -159,7 +167,7 @@ class BitAttention:
 
 
 def _log_root(dtype: torch.dtype) -> float:
-    """Return log r, for the root r of the largest float."""
+    """Return log r, for the square root r of the largest float."""
     return math.log(torch.finfo(dtype).max) / 2
 
 

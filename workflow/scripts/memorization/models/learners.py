@@ -5,6 +5,7 @@ sequence_sets)`` returns a `Learner`.
 """
 
 import os
+from collections.abc import Iterator
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any, Protocol
@@ -14,6 +15,9 @@ import torch
 
 from ..sequences import Stream, random_generator
 from .adam import Adam
+
+# Sequences whose losses of single bits are in memory at once.
+_SLICE = 16_384
 
 StateDict = dict[str, Any]
 
@@ -51,7 +55,7 @@ class Learner(Protocol):
     def evaluate(self, sequences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the loss (nats) and the accuracy of each predicted bit, both (K, P).
 
-        ``sequences`` are (K, L). The P predicted bits are the last ones.
+        ``sequences`` are (K, L) of 0/1. The P predicted bits are the last ones.
         """
 
     def attention_maps(self, sequences: np.ndarray) -> np.ndarray:
@@ -91,6 +95,15 @@ class Learner(Protocol):
 
         ``pre_switch`` is the state before the first switch, None if the run has no switch.
         """
+
+
+def evaluate_in_slices(learner: Learner, sequences: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield what ``learner.evaluate`` returns for some thousand sequences at a time.
+
+    The losses and accuracies of single bits can take more memory than the ``sequences`` (K, L) themselves.
+    """
+    for first in range(0, len(sequences), _SLICE):
+        yield learner.evaluate(sequences[first : first + _SLICE])
 
 
 def build_learner(settings: SimpleNamespace, sequence_sets: list[np.ndarray]) -> Learner:

@@ -17,6 +17,7 @@ from .transformer import (
     LAYER_NORM_EPS,
     WEIGHT_STD,
     TransformerLearner,
+    bit_accuracies,
     causal_attention_weights,
     initialise,
     split_heads,
@@ -91,8 +92,8 @@ class OneLayerLearner(TransformerLearner):
     """The learner of the one-layer model.
 
     On the CPU it learns and predicts without autograd: `one_layer_gradients` computes the same as
-    `OneLayerAttention`, several times as fast. It cannot if the scores of two bits are extremely far apart. Then,
-    and on other devices, the model itself is used. Which of the two it is depends on the weights alone.
+    `OneLayerAttention`, several times as fast. It cannot if the scores of the two bits of a position are more than
+    709 apart. Then, and on other devices, the model itself is used. On one device the weights alone decide.
     """
 
     def __init__(self, model: OneLayerAttention, settings: SimpleNamespace):
@@ -118,8 +119,8 @@ class OneLayerLearner(TransformerLearner):
         z = log_odds(self._weights, self.model.num_heads, sequences) if sequences.is_cpu else None
         if z is None:
             return super()._test(sequences)
-        is_one = sequences[:, 1:] == 1
-        return -F.logsigmoid(torch.where(is_one, z, -z)), ((z > 0) == is_one).float()
+        bits = sequences[:, 1:]
+        return -F.logsigmoid(torch.where(bits == 1, z, -z)), bit_accuracies(z, bits)
 
 
 def build(settings: SimpleNamespace, sequence_sets: list[np.ndarray]) -> OneLayerLearner:

@@ -1,8 +1,9 @@
 """Predictions, loss and gradients of the one-layer model, without autograd.
 
-`bit_attention` computes the attention. Here are the embeddings before it, and LayerNorm, MLP and head after it.
 The equations are in docs/models.md, section "One-layer attention". `OneLayerAttention` computes the same with the
-usual operations and is the reference.
+usual operations and is the reference. Here, `prefixes` finds the distinct prefixes of the sequences, each of which
+is one row of the computation, and `bit_attention` computes the attention. The embeddings before it, and LayerNorm,
+MLP and head after it, are in this module.
 
 Some thousand rows at a time pass through the model and back, so that they stay in the processor's cache. Weights
 and gradients have the names of the state dict.
@@ -12,10 +13,10 @@ import torch
 from torch.nn import functional as F
 
 from .bit_attention import BitAttention
-from .prefixes import Prefixes
+from .prefixes import Prefixes, tested_prefixes
 from .transformer import LAYER_NORM_EPS
 
-# The rows of a block, about: with fewer the matrices are small, and more do not stay in the cache.
+# The rows of a block, about. With fewer the matrices are small, and more do not stay in the cache.
 NUM_ROWS = 3072
 # The positions of a block at most, which bounds the memory of its tables.
 _NUM_POSITIONS = 32
@@ -40,7 +41,8 @@ def loss_and_gradients(
     None is returned if the scores are not in the range of `BitAttention`.
     """
     gradients = {name: torch.zeros_like(weight) for name, weight in weights.items() if weight.requires_grad}
-    prefixes, x, attention, num_positions = _begin(weights, num_heads, batch, num_rows)
+    prefixes = Prefixes(batch, weights["wte.weight"].dtype)
+    x, attention, num_positions = _build_attention(weights, num_heads, prefixes, num_rows)
     if not attention.in_range:
         return None
     readout = Readout(weights, gradients)
@@ -65,10 +67,10 @@ def loss_and_gradients(
 def log_odds(weights: Weights, num_heads: int, sequences: torch.Tensor) -> torch.Tensor | None:
     """Return log P(1) − log P(0) of each predicted bit, (B, L − 1).
 
-    ``sequences`` are (B, L) of 0/1.
-    None is returned if the scores are not in the range of `BitAttention`.
+    ``sequences`` are (B, L) of 0/1. None is returned if the scores are not in the range of `BitAttention`.
     """
-    prefixes, _, attention, num_positions = _begin(weights, num_heads, sequences, NUM_ROWS)
+    prefixes = tested_prefixes(sequences, weights["wte.weight"].dtype)
+    _, attention, num_positions = _build_attention(weights, num_heads, prefixes, NUM_ROWS)
     if not attention.in_range:
         return None
     readout = Readout(weights, {})
@@ -76,18 +78,18 @@ def log_odds(weights: Weights, num_heads: int, sequences: torch.Tensor) -> torch
     return prefixes.of_each_sequence(torch.cat(z))
 
 
-def _begin(
-    weights: Weights, num_heads: int, sequences: torch.Tensor, num_rows: int
-) -> tuple[Prefixes, torch.Tensor, BitAttention, int]:
-    """Return what `loss_and_gradients` and `log_odds` begin with.
+def _build_attention(
+    weights: Weights, num_heads: int, prefixes: Prefixes, num_rows: int
+) -> tuple[torch.Tensor, BitAttention, int]:
+    """Return the attention with its tables.
 
-    The prefixes, the inputs x of the attention (2T, C), the attention, and the number of positions in a block.
+    Before it come its inputs x (2T, C), one for each position and bit. After it comes the number of positions of
+    a block.
     """
-    prefixes = Prefixes(sequences, weights["wte.weight"].dtype)
     num_positions = max(1, min(_NUM_POSITIONS, num_rows // prefixes.num_sequences))
-    x = (weights["wpe.weight"][: sequences.shape[1] - 1, None] + weights["wte.weight"]).flatten(0, 1)
+    x = (weights["wpe.weight"][: prefixes.num_positions, None] + weights["wte.weight"]).flatten(0, 1)
     qkv = torch.addmm(weights["c_attn.bias"], x, weights["c_attn.weight"].T)
-    return prefixes, x, BitAttention(qkv, num_heads, num_positions), num_positions
+    return x, BitAttention(qkv, num_heads, num_positions), num_positions
 
 
 def _add_input_gradients(weights: Weights, gradients: Weights, x: torch.Tensor, grad_qkv: torch.Tensor) -> None:
@@ -137,10 +139,10 @@ class Readout:
         return torch.mv(u, self._head_weight).add_(self._head_bias)
 
     def backward(self, grad_z: torch.Tensor, reaches_attention: bool) -> torch.Tensor | None:
-        """Add the gradients that the rows of the last `log_odds` give.
+        """Add the gradients that the rows of the last call of `log_odds` give.
 
-        ``grad_z`` (rows,) is the gradient of the log odds. Returns that of ``y``, (rows, C), or None if it does
-        not have to reach the attention.
+        ``grad_z`` (rows,) is the gradient with respect to the log odds. Returns that with respect to ``y``,
+        (rows, C), or None unless it ``reaches_attention``.
         """
         if "lm_head.weight" in self._gradients:
             for name, grad in (("weight", grad_z @ self._last), ("bias", grad_z.sum())):
@@ -148,7 +150,7 @@ class Readout:
         grad = torch.outer(grad_z, self._head_weight)
         while self._activated:
             module, u, relu = self._activated.pop()
-            # Its gradient takes the place of the activation, which is needed no more.
+            # The gradient is written over the activation, which is not needed any more.
             grad_linear = _relu_backward(grad, relu, 0, grad_input=relu)
             self._add(module, grad_linear, u)
             weight = self._weights[f"{module}.weight"]

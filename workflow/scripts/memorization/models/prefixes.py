@@ -7,6 +7,7 @@ often as it occurs. In exact arithmetic the result is the same.
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ class PrefixBlock(NamedTuple):
     end: int
     sizes: list[int]
     """The number of rows for each (position, last bit): 2 (end − first) integers."""
-    features: torch.Tensor
+    one_hot: torch.Tensor
     """The bits of each row as pairs (1 if the bit is 0, 1 if it is 1), (rows, 2 end).
 
     The bits after the prefix are those of one of its sequences. They must not matter.
@@ -36,9 +37,9 @@ class Prefixes:
     """
 
     def __init__(self, sequences: torch.Tensor, dtype: torch.dtype):
-        """Find the prefixes of ``sequences`` (B, L) of 0/1.
+        """Find the prefixes of ``sequences`` (B, L) of 0/1, on the CPU.
 
-        Features and counts get the type ``dtype``.
+        One-hot bits and counts get the type ``dtype``.
         """
         bits = sequences.numpy().astype(np.uint8)
         # In lexicographic order, sequences that share a prefix are neighbours.
@@ -47,7 +48,7 @@ class Prefixes:
         known, following = bits[:-1], bits[1:]  # (T, B) each, T = L − 1
         differs = np.ones(known.shape, dtype=bool)  # whether the prefix is not that of the sequence before
         np.logical_or.accumulate(known[:, 1:] != known[:, :-1], axis=0, out=differs[:, 1:])
-        # The prefixes are numbered by position and sequence. Each is that of some neighbours, from ``begins`` on.
+        # The prefixes are numbered by position and sequence. The neighbours that share one follow its ``begins``.
         self._number = np.cumsum(differs).reshape(differs.shape) - 1  # (T, B)
         begins = np.flatnonzero(differs)
         positions, holders = np.divmod(begins, known.shape[1])
@@ -61,22 +62,27 @@ class Prefixes:
         counts = torch.from_numpy(np.stack([zeros, ones])).to(dtype)
         self._counts = counts.index_select(1, self._rows)  # (2, rows)
         pairs = np.stack([1 - known, known], axis=1).reshape(-1, known.shape[1]).T
-        self._features = torch.from_numpy(np.ascontiguousarray(pairs)).to(dtype)  # (B, 2T)
+        self._one_hot = torch.from_numpy(np.ascontiguousarray(pairs)).to(dtype)  # (B, 2T)
 
     @property
     def num_sequences(self) -> int:
         """The number of prefixes of L − 1 bits; there are not more of any other length."""
         return int(self._sizes[-2:].sum())
 
+    @property
+    def num_positions(self) -> int:
+        """The number T = L − 1 of positions at which a prefix ends."""
+        return len(self._sizes) // 2
+
     def blocks(self, num_positions: int) -> Iterator[PrefixBlock]:
         """Yield the prefixes, those of ``num_positions`` positions at a time."""
         start = 0
-        for first in range(0, len(self._sizes) // 2, num_positions):
+        for first in range(0, self.num_positions, num_positions):
             sizes = self._sizes[2 * first : 2 * (first + num_positions)].tolist()
             end = first + len(sizes) // 2
             rows = slice(start, start + sum(sizes))
-            features = self._features[:, : 2 * end].index_select(0, self._holders[rows])
-            yield PrefixBlock(first, end, sizes, features, self._counts[:, rows])
+            one_hot = self._one_hot[:, : 2 * end].index_select(0, self._holders[rows])
+            yield PrefixBlock(first, end, sizes, one_hot, self._counts[:, rows])
             start = rows.stop
 
     def of_each_sequence(self, values: torch.Tensor) -> torch.Tensor:
@@ -90,3 +96,18 @@ class Prefixes:
         result = torch.empty_like(ordered)
         result[:, torch.from_numpy(self._order)] = ordered
         return result.T
+
+
+def tested_prefixes(sequences: torch.Tensor, dtype: torch.dtype) -> Prefixes:
+    """Return the `Prefixes` of ``sequences`` (B, L) of 0/1 that are tested.
+
+    Each epoch tests the same sequences as the one before. Their prefixes are found once and kept until others are
+    tested.
+    """
+    bits = sequences.numpy().astype(np.uint8)
+    return _prefixes_of_bytes(bits.tobytes(), bits.shape, dtype)
+
+
+@lru_cache(maxsize=1)
+def _prefixes_of_bytes(bits: bytes, shape: tuple[int, int], dtype: torch.dtype) -> Prefixes:
+    return Prefixes(torch.frombuffer(bytearray(bits), dtype=torch.uint8).view(shape), dtype)

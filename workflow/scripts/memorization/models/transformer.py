@@ -90,14 +90,12 @@ class TransformerLearner:
     @torch.no_grad()
     def evaluate(self, sequences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the loss (nats) and the accuracy of each predicted bit, (K, L − 1)."""
-        losses = torch.empty(len(sequences), sequences.shape[1] - 1)
-        accuracies = torch.empty_like(losses)
-        chunks = (tensor.split(_CHUNK) for tensor in (torch.from_numpy(sequences), losses, accuracies))
-        for chunk, loss, accuracy in zip(*chunks, strict=True):
-            of_chunk = self._test(chunk.to(self.settings.device))
-            loss.copy_(of_chunk[0])
-            accuracy.copy_(of_chunk[1])
-        return losses.numpy(), accuracies.numpy()
+        loss, accuracy = torch.empty(2, len(sequences), sequences.shape[1] - 1)
+        for first in range(0, len(sequences), _CHUNK):
+            chunk = slice(first, first + _CHUNK)
+            tokens = torch.from_numpy(sequences[chunk]).to(self.settings.device, torch.long)
+            loss[chunk], accuracy[chunk] = self._test(tokens)
+        return loss.numpy(), accuracy.numpy()
 
     def _test(self, sequences: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the loss and the accuracy of each predicted bit, (B, L − 1).
@@ -105,7 +103,7 @@ class TransformerLearner:
         ``sequences`` (B, L) are few enough to be evaluated at once.
         """
         logits, targets = self.model(sequences[:, :-1]), sequences[:, 1:]
-        return bit_losses(logits, targets), (logits.argmax(dim=-1) == targets).float()
+        return bit_losses(logits, targets), bit_accuracies(logits[..., 1] - logits[..., 0], targets)
 
     @torch.no_grad()
     def attention_maps(self, sequences: np.ndarray) -> np.ndarray:
@@ -115,7 +113,7 @@ class TransformerLearner:
         position n − 1, from which the query comes, and at position i.
         """
         total, number = 0, 0
-        mapped = torch.from_numpy(sequences[:_MAPPED, :-1]).to(self.settings.device)
+        mapped = torch.from_numpy(sequences[:_MAPPED, :-1]).to(self.settings.device, torch.long)
         # The maps of one sequence take memory in proportion to the number of layers.
         num_layers = len(self.model.attention_weights(mapped[:1]))
         for tokens in mapped.split(max(1, _CHUNK // (8 * num_layers))):
@@ -171,6 +169,14 @@ def bit_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     ``logits`` are (B, T, 2), and ``targets`` (B, T) are the bits that come.
     """
     return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view(targets.shape)
+
+
+def bit_accuracies(log_odds: torch.Tensor, bits: torch.Tensor) -> torch.Tensor:
+    """Return 1 for each bit whose value is the more probable one, and 0 for others.
+
+    It is 1/2 if both values have the same probability. ``log_odds`` are log P(1) − log P(0), ``bits`` 0/1.
+    """
+    return (1 + log_odds.sign() * (2 * bits - 1)) / 2
 
 
 def initialise(model: nn.Module, generator: torch.Generator) -> None:

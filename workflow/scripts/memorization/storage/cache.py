@@ -16,7 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from .unpickling import DamagedPickleError, SafeUnpickler
+import numpy as np
+
+from .unpickling import DamagedPickleError, OfArray, SafeUnpickler
 
 if TYPE_CHECKING:
     # Jobs without a table start sooner without it.
@@ -134,17 +136,53 @@ def read_checked_pickle(path: str | Path) -> Any:
     return SafeUnpickler(io.BytesIO(content)).load()
 
 
-def read_pickle(path: str | Path) -> Any:
+def read_pickle(path: str | Path, of_array: OfArray | None = None) -> Any:
     """Return the content of a pickle of the cache.
 
-    Raises `DamagedPickleError` with the command that makes the file again, and `UnsafePickleError` if the file
-    asks for something that no file of the cache holds.
+    ``of_array`` is that of `SafeUnpickler`. Raises `DamagedPickleError` with the command that makes the file
+    again, and `UnsafePickleError` if the file asks for something that no file of the cache holds.
     """
     try:
         with open(path, "rb") as file:
-            return SafeUnpickler(file).load()
+            return SafeUnpickler(file, of_array).load()
     except DamagedPickleError as error:
         raise type(error)(f"{path}: {error}; {how_to_make_again(path)}") from error
+
+
+class _AsInt64:
+    """An array that is pickled as int64.
+
+    The int64 copy is made when it is written, and freed after that.
+    """
+
+    def __init__(self, array: np.ndarray):
+        self._array = array
+
+    def __reduce_ex__(self, protocol: int) -> tuple:
+        return self._array.astype(np.int64).__reduce_ex__(protocol)
+
+
+def write_sequences(sequence_sets: list[np.ndarray], switch_start_iter: list[int], path: str | Path) -> None:
+    """Write ``<run>_sequences.pkl``.
+
+    The sets (K, L) of 0 and 1 are int64 in the file, and one at a time is int64 in memory.
+    """
+    sequences = [_AsInt64(sequences) for sequences in sequence_sets]
+    write_pickle({"sequences": sequences, "switch_start_iter": switch_start_iter}, path)
+
+
+def read_sequences(path: str | Path) -> tuple[list[np.ndarray], list[int]]:
+    """Return the sequence sets of a run, and when the training on each begins.
+
+    That is an iteration for each set. The sets are int8 arrays (K, L). In the file they are int64, which takes
+    eight times the memory; one at a time is read as such.
+    """
+    data = read_pickle(path, _as_bytes)
+    return [_as_bytes(sequences) for sequences in data["sequences"]], data["switch_start_iter"]
+
+
+def _as_bytes(bits: np.ndarray) -> np.ndarray:
+    return bits.astype(np.int8, copy=False)
 
 
 def write_table(table: "pd.DataFrame", path: str | Path) -> None:

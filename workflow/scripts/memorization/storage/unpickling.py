@@ -18,9 +18,12 @@ import re
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from typing import IO, Any
 
 import numpy as np
+
+OfArray = Callable[[np.ndarray], np.ndarray]
 
 
 class DamagedPickleError(pickle.UnpicklingError):
@@ -236,11 +239,18 @@ class _Constructor:
 class _AllowedUnpickler(pickle.Unpickler):
     has_old_arrays = False
 
+    def __init__(self, file: IO[bytes], of_array: OfArray | None = None):
+        super().__init__(file)
+        self._of_array = of_array
+
     def find_class(self, module: str, name: str) -> _Constructor:
         if (module, name) not in ALLOWED_GLOBALS:
             raise _refusal(f"{module}.{name}")
         self.has_old_arrays |= name == "_reconstruct"
-        return _Constructor(ALLOWED_GLOBALS[module, name])
+        constructor, of_array = ALLOWED_GLOBALS[module, name], self._of_array
+        if of_array and constructor is _from_buffer:
+            return _Constructor(lambda *arguments: of_array(_from_buffer(*arguments)))
+        return _Constructor(constructor)
 
     def load(self) -> Any:
         content = super().load()
@@ -271,7 +281,14 @@ class SafeUnpickler:
     It executes nothing else.
     """
 
-    def __init__(self, file: IO[bytes]):
+    def __init__(self, file: IO[bytes], of_array: OfArray | None = None):
+        """Read from ``file``.
+
+        If ``of_array`` is given, its result takes the place of each array that was written in protocol 5. It is
+        called as soon as the array is read. If it returns smaller arrays, a file of several large ones takes less
+        memory.
+        """
+        self._of_array = of_array
         # Any other file than one on a disk is read to its end first.
         on_disk = isinstance(file, io.BufferedReader) and isinstance(file.raw, io.FileIO) and file.seekable()
         self._file = file if on_disk or isinstance(file, io.BytesIO) else io.BytesIO(file.read())
@@ -285,7 +302,7 @@ class SafeUnpickler:
         try:
             # NumPy and torch warn of what is odd, but refused or read all the same.
             with warnings.catch_warnings(action="ignore"):
-                content = _load_next(self._file, _AllowedUnpickler)
+                content = _load_next(self._file, partial(_AllowedUnpickler, of_array=self._of_array))
         except (DamagedPickleError, OSError, ImportError):
             raise
         except Exception as error:
@@ -296,7 +313,7 @@ class SafeUnpickler:
         return content
 
 
-def _load_next(file: IO[bytes], unpickler: type[pickle.Unpickler]) -> Any:
+def _load_next(file: IO[bytes], unpickler: Callable[[IO[bytes]], pickle.Unpickler]) -> Any:
     """Return the content of the next pickle of a file.
 
     It first looks at the opcodes of the pickle, which runs none of them.
@@ -339,7 +356,10 @@ def _check_lengths(content: bytes | mmap.mmap, position: int) -> None:
         elif length == pickletools.UP_TO_NEWLINE:
             length = 0
             for _ in range(_NUM_LINES.get(opcode, 1)):
-                length = content.index(b"\n", begin + length) + 1 - begin
+                end = content.find(b"\n", begin + length)
+                if end < 0:
+                    raise DamagedPickleError("the pickle is damaged: a line in it has no end")
+                length = end + 1 - begin
         position = begin + length
         number = length
         if opcode in _NUMBERS:

@@ -9,7 +9,14 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from ..models.learners import Learner, StateDict, build_learner, set_up_torch, swap_entries
+from ..models.learners import (
+    Learner,
+    StateDict,
+    build_learner,
+    evaluate_in_slices,
+    set_up_torch,
+    swap_entries,
+)
 from ..sequences import HELD_OUT, generate_held_out_sequences
 
 
@@ -32,7 +39,7 @@ def evaluated_weights(results: dict, learner: Learner) -> Iterator[tuple[str, St
 def evaluate_run(results: dict, sequence_sets: list[np.ndarray], num_held_out: int) -> dict[str, pd.DataFrame]:
     """Evaluate all sequences of a run, and held-out ones, under each kind of weights.
 
-    ``results`` is the content of ``<run>.pkl``, ``sequence_sets`` the run's int64 arrays (K, L).
+    ``results`` is the content of ``<run>.pkl``, ``sequence_sets`` the run's integer arrays (K, L).
     ``num_held_out`` sequences that are in no set are evaluated too.
 
     Returns the tables
@@ -52,50 +59,64 @@ def evaluate_run(results: dict, sequence_sets: list[np.ndarray], num_held_out: i
         learner.load_state_dict(state_dict)
         tables["attention"].append(attention_table(learner, held_out).assign(weights=weights))
         for sequence_set, sequences in [*enumerate(sequence_sets), (HELD_OUT, held_out)]:
-            loss, accuracy = learner.evaluate(sequences)
+            of_sequences, at_positions = mean_metrics(learner, sequences)
             key = {"weights": weights, "sequence_set": sequence_set}
             seen = 0 <= sequence_set < num_sets_seen
             tables["evaluation"].append(
-                sequence_table(key, loss, accuracy, appearances[sequence_set] if seen else 0)
+                sequence_table(key, *of_sequences, appearances[sequence_set] if seen else 0)
             )
-            tables["positions"].append(position_table(key, loss, accuracy, settings.len_context))
+            tables["positions"].append(position_table(key, *at_positions, settings.len_context))
     whole = {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
     # One number for the whole table: pandas keeps attrs in the metadata of a .parquet file.
     whole["evaluation"].attrs["num_parameters"] = results["args"]["num_parameters"]
     return whole
 
 
+def mean_metrics(learner: Learner, sequences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean loss and accuracy of each sequence, and of each predicted bit.
+
+    ``sequences`` are (K, L). The first result has means over the P predicted bits of a sequence, (2, K). The
+    second has means over the sequences, (2, P). The loss is in nats per bit.
+    """
+    of_sequences: list[np.ndarray] = []
+    sums = 0.0
+    for metrics in evaluate_in_slices(learner, sequences):
+        of_sequences.append(np.stack([metric.mean(axis=1) for metric in metrics]))
+        sums += np.stack([metric.sum(axis=0, dtype=np.float64) for metric in metrics])
+    return np.concatenate(of_sequences, axis=1), (sums / len(sequences)).astype(np.float32)
+
+
 def sequence_table(
     key: dict, loss: np.ndarray, accuracy: np.ndarray, num_appearances: np.ndarray | int
 ) -> pd.DataFrame:
-    """Return a row for each sequence of a set: means over its predicted bits.
+    """Return a row for each sequence of a set.
 
-    ``loss`` (nats) and ``accuracy`` are (K, P) for P predicted bits. ``num_appearances`` (K,) is how often
-    each sequence had been in a batch when the weights were saved. ``key`` gives the first columns.
+    ``loss`` (nats per bit) and ``accuracy`` are (K,). ``num_appearances`` (K,) is how often each sequence had
+    been in a batch when the weights were saved. ``key`` gives the first columns.
     """
     return pd.DataFrame(
         {
             **key,
             "sequence_rank": np.arange(len(loss)),
             "num_appearances": num_appearances,
-            "loss": loss.mean(axis=1),
-            "accuracy": accuracy.mean(axis=1),
+            "loss": loss,
+            "accuracy": accuracy,
         }
     )
 
 
 def position_table(key: dict, loss: np.ndarray, accuracy: np.ndarray, len_context: int) -> pd.DataFrame:
-    """Return a row for each predicted bit: means over the sequences of a set.
+    """Return a row for each predicted bit.
 
-    ``loss`` (nats) and ``accuracy`` are (K, P). The P predicted bits are the last of the ``len_context`` bits.
+    ``loss`` (nats) and ``accuracy`` are (P,). The P predicted bits are the last of the ``len_context`` bits.
     ``key`` gives the first columns.
     """
     return pd.DataFrame(
         {
             **key,
-            "position": np.arange(len_context)[-loss.shape[1] :],
-            "loss": loss.mean(axis=0),
-            "accuracy": accuracy.mean(axis=0),
+            "position": np.arange(len_context)[-len(loss) :],
+            "loss": loss,
+            "accuracy": accuracy,
         }
     )
 

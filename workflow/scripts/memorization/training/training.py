@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..models.learners import Learner, build_learner, set_up_torch
+from ..models.learners import Learner, build_learner, evaluate_in_slices, set_up_torch
 from ..sequences import cumulative_probabilities, rank_probabilities, sample_batch_ranks
 
 # During training every TEST_STRIDE-th sequence is tested; the evaluation afterwards tests all of them.
@@ -47,6 +47,8 @@ class Training:
     def _set_current(self, sequence_set: int) -> None:
         self.current_set = sequence_set
         self.sequences = torch.from_numpy(self.sequence_sets[sequence_set]).to(self.settings.device)
+        first_tested = 0 if self.settings.test_earlier_sets else sequence_set
+        self.tests = Tests(self.sequence_sets, first_tested, sequence_set)
 
     def run(self, until: int, progress: Callable[[range], Iterable[int]] = iter) -> None:
         """Train until ``until`` iterations are done, see `iterations`."""
@@ -65,7 +67,7 @@ class Training:
                 self._switch()
             ranks = sample_batch_ranks(self.cumulative, settings.batch_size, settings.seed, iteration)
             np.add.at(self.num_appearances, ranks, 1)
-            batch = self.sequences[torch.from_numpy(ranks).to(settings.device)]  # (B, L)
+            batch = self.sequences[torch.from_numpy(ranks).to(settings.device)].long()  # (B, L)
             self.epoch_loss += self.learner.learn(batch, self.current_set * settings.K + ranks)
             self.iteration = iteration + 1
             if self.iteration % settings.num_iters_per_epoch == 0:
@@ -96,9 +98,8 @@ class Training:
                 f"the training diverged: train loss {train_loss} by iteration {self.iteration}; "
                 f"lr: {settings.lr} is too high, or weight_decay: {settings.weight_decay}"
             )
-        first_tested = 0 if settings.test_earlier_sets else self.current_set
-        tests = test_sets(self.learner, self.sequence_sets, first_tested, self.current_set)
-        current = tests["sequence_set"] == self.current_set
+        tests = self.tests.metrics(self.learner)
+        of_current = slice(-self.tests.num_of_each_set, None)
         self.logs.append(
             {
                 "epoch": self.iteration // settings.num_iters_per_epoch,
@@ -109,8 +110,8 @@ class Training:
                 "num_appearances": self.num_appearances.copy(),
                 "test_metrics": tests,
                 **self.learner.diagnostics(
-                    loss=float(tests["logsoftmaxloss"][current].mean()),
-                    accuracy=float(tests["accuracy"][current].mean()),
+                    loss=float(tests["logsoftmaxloss"][of_current].mean()),
+                    accuracy=float(tests["accuracy"][of_current].mean()),
                 ),
             }
         )
@@ -162,18 +163,29 @@ class Training:
         }
 
 
-def test_sets(learner: Learner, sequence_sets: list[np.ndarray], first: int, last: int) -> dict[str, np.ndarray]:
-    """Evaluate every `TEST_STRIDE`-th sequence of the sets ``first`` … ``last``.
+class Tests:
+    """The tests of some sets: every `TEST_STRIDE`-th sequence, the same at each epoch."""
 
-    Returns equal-length arrays: ``sequence_set``, ``sequence_rank``, ``logsoftmaxloss`` (nats per bit)
-    and ``accuracy``.
-    """
-    tested = [sequences[::TEST_STRIDE] for sequences in sequence_sets[first : last + 1]]
-    loss, accuracy = learner.evaluate(np.concatenate(tested))
-    ranks = np.arange(0, len(sequence_sets[0]), TEST_STRIDE)
-    return {
-        "sequence_set": np.repeat(np.arange(first, last + 1), len(ranks)),
-        "sequence_rank": np.tile(ranks, len(tested)),
-        "logsoftmaxloss": loss.mean(axis=1),
-        "accuracy": accuracy.mean(axis=1),
-    }
+    def __init__(self, sequence_sets: list[np.ndarray], first: int, last: int):
+        """Prepare the tests of the sets ``first`` … ``last``."""
+        tested = [sequences[::TEST_STRIDE] for sequences in sequence_sets[first : last + 1]]
+        ranks = np.arange(0, len(sequence_sets[0]), TEST_STRIDE)
+        self.num_of_each_set = len(ranks)
+        self._sequences = np.concatenate(tested)
+        self._sequence_set = np.repeat(np.arange(first, last + 1), len(ranks))
+        self._sequence_rank = np.tile(ranks, len(tested))
+
+    def metrics(self, learner: Learner) -> dict[str, np.ndarray]:
+        """Return the entry ``test_metrics`` of the log, equal-length arrays.
+
+        They are ``sequence_set``, ``sequence_rank``, ``logsoftmaxloss`` (nats per bit) and ``accuracy``.
+        """
+        slices = evaluate_in_slices(learner, self._sequences)
+        means = [np.stack([metric.mean(axis=1) for metric in metrics]) for metrics in slices]
+        loss, accuracy = np.concatenate(means, axis=1)
+        return {
+            "sequence_set": self._sequence_set,
+            "sequence_rank": self._sequence_rank,
+            "logsoftmaxloss": loss,
+            "accuracy": accuracy,
+        }
