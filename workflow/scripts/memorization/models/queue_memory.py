@@ -34,12 +34,13 @@ class QueueMemory:
         """
         capacity = len(self._ring)
         entering = rows[-capacity:]
-        leaving = self._ring[self._places(max(0, self.size + len(entering) - capacity))]
-        self._first = (self._first + len(leaving)) % capacity
-        self.size -= len(leaving)
-        end = self._first + self.size
-        self._ring[np.arange(end, end + len(entering)) % capacity] = entering
-        self.size += len(entering)
+        places = (self._first + self.size + np.arange(len(entering))) % capacity
+        num_leaving = max(0, self.size + len(entering) - capacity)
+        # Of the places that are written, the last ones are those of the sequences that leave.
+        leaving = self._ring[places[len(entering) - num_leaving :]]
+        self._ring[places] = entering
+        self._first = (self._first + num_leaving) % capacity
+        self.size += len(entering) - num_leaving
         np.add.at(self.counts, self._identity[entering], 1)
         np.subtract.at(self.counts, self._identity[leaving], 1)
 
