@@ -45,7 +45,8 @@ if workflow.is_main_process and (saved := shared_training(configuration.runs)):
 
 onstart:
     # While Snakemake limits the jobs that begin in a second, each round of scheduling starts another one a second
-    # later: after 600 jobs there are 600 rounds a second. No option switches off its own limit of 100 jobs.
+    # later: after 600 jobs there are 600 rounds a second. No option switches off its own limit of 100 jobs. A lower
+    # limit, such as that of a cluster's profile, stays.
     limit = getattr(workflow.scheduler, "job_rate_limiter", None)
     if limit and limit.max_jobs >= 100 * limit.timespan:
         workflow.scheduler.job_rate_limiter = None

@@ -52,3 +52,18 @@ def test_an_optimiser_continues_from_the_state_of_another():
     for iteration in range(4, 10):
         step(after, second, iteration)
     assert all(torch.equal(one, other) for one, other in zip(through, second, strict=True))
+
+
+def test_the_state_is_on_the_device_of_its_parameter():
+    parameter = torch.nn.Parameter(torch.empty(3, device="meta"))
+    parameter.grad = torch.empty(3, device="meta")
+    optimizer = Adam([parameter], 1e-2, 0.0, False)
+    optimizer.step()
+    assert {state.device.type for state in optimizer.state[0].values()} == {"meta"}
+
+
+def test_the_state_of_an_optimiser_of_pytorch_is_refused():
+    updated = parameters()
+    state = torch.optim.Adam(updated).state_dict()
+    with pytest.raises(ValueError, match="earlier version: train from the start"):
+        Adam(updated, 1e-2, 0.0, False).load_state_dict(state)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import learner_with_random_weights
+from conftest import learner_with_random_weights, resolved_settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy_reference import attention, embedded, layer_norm, linear, loss_and_accuracy
@@ -233,10 +233,14 @@ def test_a_long_evaluation_is_that_of_each_sequence():
     np.testing.assert_array_equal(accuracy, expected_accuracy)
 
 
-def test_on_other_devices_all_sequences_of_a_batch_are_computed():
-    learner = build_learner(SimpleNamespace(**gpt_settings() | {"device": "meta"}), [])
+@pytest.mark.parametrize("model_settings", [gpt_settings, resolved_settings])
+def test_on_other_devices_the_model_itself_computes_all_sequences(model_settings):
+    args = model_settings(len_context=12) | {"device": "meta"}
+    learner = build_learner(SimpleNamespace(**args), [])
     rows = []
     learner.model.register_forward_hook(lambda model, inputs, logits: rows.append(len(logits)))
     learner.optimizer = torch.optim.SGD(learner.model.parameters())  # those of the settings need numbers
-    learner.learn(torch.empty(3, 12, dtype=torch.int64, device="meta"), np.array([0, 0, 1]))
-    assert rows == [3]
+    sequences = torch.empty(3, 12, dtype=torch.int64, device="meta")
+    learner.learn(sequences, np.array([0, 0, 1]))
+    learner._test(sequences)
+    assert rows == [3, 3]

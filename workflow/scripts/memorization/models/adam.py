@@ -64,7 +64,12 @@ class Adam:
         return self.state
 
     def load_state_dict(self, state: dict[int, dict[str, torch.Tensor]]) -> None:
-        """Continue from what `state_dict` returned, on the devices of the parameters."""
+        """Continue from what `state_dict` returned, on the devices of the parameters.
+
+        Raises ValueError if it is the state of an optimiser of ``torch.optim``.
+        """
+        if "param_groups" in state:
+            raise ValueError("the state of an optimiser of an earlier version: train from the start")
         self.state = {
             i: {name: value.to(self.parameters[i].device) for name, value in of_parameter.items()}
             for i, of_parameter in state.items()

@@ -29,10 +29,10 @@ Every sequence has one of the two bits at the j of this maximum, and both have a
 So its denominator is at least 1 / r and cannot vanish. No term of it is negative, so nothing cancels. On the other
 side, at every position the lower score of the two bits is at most m − log r. If the two scores of a position are
 never more than Δ apart, no entry of E exceeds exp(Δ) / r. Entries up to r are allowed, because products with E and
-divisions by Z then stay in the range of floats. Then Δ may be 2 log r, the logarithm of the largest float: 88 in
-single precision and 709 in double precision. Scores of trained models can be more than 88 apart; the tables are
-then made in double precision. If even that is not enough, `BitAttention.in_range` is False, and the attention has
-to be computed as usual, from the scores of each sequence.
+divisions by Z then stay in the range of floats (as long as gradients are below r). Then Δ may be 2 log r, the
+logarithm of the largest float: 88 in single precision and 709 in double precision. Scores of trained models can be
+more than 88 apart; the tables are then made in double precision. If even that is not enough,
+`BitAttention.in_range` is False, and the attention has to be computed as usual, from the scores of each sequence.
 
 **Gradient.** Let ∂x be the gradient of the loss with respect to x. The result does not depend on the shift, so the
 shift needs no gradient. From ∂y follow

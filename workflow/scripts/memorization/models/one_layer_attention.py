@@ -92,8 +92,9 @@ class OneLayerLearner(TransformerLearner):
     """The learner of the one-layer model.
 
     On the CPU it learns and predicts without autograd: `one_layer_gradients` computes the same as
-    `OneLayerAttention`, several times as fast. It cannot if the scores of the two bits of a position are more than
-    709 apart. Then, and on other devices, the model itself is used. On one device the weights alone decide.
+    `OneLayerAttention`, several times as fast. It may not if the scores of the two bits of a position are more
+    than 709 apart, and does not if a score is no number. Then, and on other devices, the model itself is used. On
+    one device the weights alone decide.
     """
 
     def __init__(self, model: OneLayerAttention, settings: SimpleNamespace):

@@ -101,13 +101,13 @@ class Prefixes:
 def tested_prefixes(sequences: torch.Tensor, dtype: torch.dtype) -> Prefixes:
     """Return the `Prefixes` of ``sequences`` (B, L) of 0/1 that are tested.
 
-    Each epoch tests the same sequences as the one before. Their prefixes are found once and kept until others are
-    tested.
+    Each epoch tests the same sequences as the one before. Their prefixes are found once and kept, those of the
+    last 16 calls.
     """
     bits = sequences.numpy().astype(np.uint8)
     return _prefixes_of_bytes(bits.tobytes(), bits.shape, dtype)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=16)
 def _prefixes_of_bytes(bits: bytes, shape: tuple[int, int], dtype: torch.dtype) -> Prefixes:
     return Prefixes(torch.frombuffer(bytearray(bits), dtype=torch.uint8).view(shape), dtype)
