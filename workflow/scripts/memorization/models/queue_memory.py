@@ -13,11 +13,12 @@ class QueueMemory:
     """A first-in-first-out queue of at most ``capacity`` sequences."""
 
     def __init__(self, sequences: np.ndarray, capacity: int):
-        """Make an empty queue for the rows of ``sequences`` (T, N).
+        """Make an empty queue for the rows of ``sequences`` (T, N) of ±1.
 
         A sequence is named by its row number. Equal rows count as one distinct sequence.
         """
-        self.distinct, self._identity = np.unique(sequences, axis=0, return_inverse=True)
+        _, first, self._identity = np.unique(_packed(sequences), return_index=True, return_inverse=True)
+        self.distinct = sequences[first]
         self.counts = np.zeros(len(self.distinct), dtype=np.int64)
         self._ring = np.zeros(capacity, dtype=np.int64)
         self._first = 0
@@ -30,12 +31,13 @@ class QueueMemory:
         """
         capacity = len(self._ring)
         entering = rows[-capacity:]
-        leaving = self._ring[self._places(max(0, self.size + len(entering) - capacity))]
-        self._first = (self._first + len(leaving)) % capacity
-        self.size -= len(leaving)
-        end = self._first + self.size
-        self._ring[np.arange(end, end + len(entering)) % capacity] = entering
-        self.size += len(entering)
+        places = (self._first + self.size + np.arange(len(entering))) % capacity
+        num_leaving = max(0, self.size + len(entering) - capacity)
+        # Of the places that are written, the last ones are those of the sequences that leave.
+        leaving = self._ring[places[len(entering) - num_leaving :]]
+        self._ring[places] = entering
+        self._first = (self._first + num_leaving) % capacity
+        self.size += len(entering) - num_leaving
         np.add.at(self.counts, self._identity[entering], 1)
         np.subtract.at(self.counts, self._identity[leaving], 1)
 
@@ -68,5 +70,18 @@ class QueueMemory:
 
 
 def distinct_rows(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the distinct rows (D, N) of ``matrix`` and their numbers of copies (D,)."""
-    return np.unique(matrix, axis=0, return_counts=True)
+    """Return the distinct rows (D, N) of a matrix of ±1, and their numbers (D,).
+
+    They are in lexicographic order.
+    """
+    _, first, counts = np.unique(_packed(matrix), return_index=True, return_counts=True)
+    return matrix[first], counts
+
+
+def _packed(matrix: np.ndarray) -> np.ndarray:
+    """Return one value for each row of a matrix of ±1: its bits packed into bytes.
+
+    They are sorted like the rows, in a tenth of the time.
+    """
+    packed = np.packbits(matrix > 0, axis=1)
+    return packed.view(f"V{packed.shape[1]}").ravel()
