@@ -12,16 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memorization.configuration.settings import DamSettings
-from memorization.models.dam import (
-    attention,
-    bit_losses,
-    distinct_rows,
-    head_correlation,
-    predict,
-    sharpness,
-)
+from memorization.models.dam import head_correlation, sharpness
 from memorization.models.learners import build_learner
-from memorization.models.queue_memory import QueueMemory
+from memorization.models.queue_memory import QueueMemory, distinct_rows
+from memorization.models.retrieval import Stored, attention, bit_losses, loss_and_gradients, predict
 from memorization.sequences import (
     cumulative_probabilities,
     generate_sequence_set,
@@ -99,14 +93,15 @@ def problem(seed, N, H, stored, batch, distinct=None):
     return rng.normal(size=(N, H, N)), rng.normal(size=(H, N)), memory, queries
 
 
-def multiset(memory):
-    distinct, counts = distinct_rows(memory)
-    return torch.from_numpy(distinct), torch.from_numpy(counts)
+def multiset_of(memory, dtype=torch.float64):
+    """The distinct rows of ``memory`` (M, N) and their numbers."""
+    return Stored.of(*distinct_rows(np.asarray(memory)), like=torch.zeros((), dtype=dtype))
 
 
 def our_probabilities(A_logits, B_logits, eta, memory, zeta):
+    """P of −1 and of +1 for each bit of each sequence, (N, 2, B)."""
     return predict(
-        torch.from_numpy(A_logits), torch.from_numpy(B_logits), eta, *multiset(memory), torch.from_numpy(zeta)
+        torch.from_numpy(A_logits), torch.from_numpy(B_logits), eta, multiset_of(memory), torch.from_numpy(zeta)
     )
 
 
@@ -126,8 +121,8 @@ def test_the_form_over_distinct_sequences_is_the_plain_one(seed, N, H, stored, d
     A_logits, B_logits, memory, zeta = problem(seed, N, H, stored, batch, distinct)
     P = our_probabilities(A_logits, B_logits, eta, memory, zeta)
     expected = np.array([reference_probabilities(A_logits, B_logits, eta, memory, z) for z in zeta]).T
-    np.testing.assert_allclose(P[..., 1], expected, rtol=0, atol=1e-12)
-    np.testing.assert_allclose(P.sum(dim=-1), 1, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(P[:, 1], expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(P.sum(dim=1), 1, rtol=0, atol=1e-12)
     assert P.min() >= 0
     loss = bit_losses(P, torch.from_numpy(zeta)).mean().item()
     assert loss == pytest.approx(reference_loss(A_logits, B_logits, eta, memory, zeta), abs=1e-9)
@@ -141,16 +136,16 @@ def test_order_of_the_queue_and_sign_of_all_bits(seed, N, H, stored, distinct, b
     shuffled = np.random.default_rng(seed).permutation(memory)
     assert torch.equal(our_probabilities(A_logits, B_logits, 5.0, shuffled, zeta), P)
     flipped = our_probabilities(A_logits, B_logits, 5.0, -memory, -zeta)
-    np.testing.assert_allclose(flipped.flip(-1), P, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(flipped.flip(1), P, rtol=0, atol=1e-12)
 
 
 def test_gradients_are_those_of_finite_differences():
     A_logits, B_logits, memory, zeta = problem(1, N=5, H=3, stored=7, batch=2, distinct=4)
     A, B = (torch.from_numpy(x.copy()).requires_grad_() for x in (A_logits, B_logits))
-    loss = bit_losses(predict(A, B, 4.0, *multiset(memory), torch.from_numpy(zeta)), torch.from_numpy(zeta))
-    loss.mean().backward()
+    share = torch.full((2,), 0.5, dtype=torch.float64)
+    _, *gradients = loss_and_gradients(A, B, 4.0, multiset_of(memory), torch.from_numpy(zeta), share)
     expected = reference_gradients((A_logits, B_logits), 4.0, memory, zeta)
-    for gradient, of_differences in zip((A.grad, B.grad), expected, strict=True):
+    for gradient, of_differences in zip(gradients, expected, strict=True):
         assert np.abs(of_differences).max() > 1e-3
         np.testing.assert_allclose(gradient, of_differences, atol=1e-8)
 
@@ -180,18 +175,18 @@ class TestEdges:
         P = our_probabilities(
             *problem(0, N=4, H=2, stored=0, batch=3)[:2], 10.0, np.empty((0, 4)), np.ones((3, 4))
         )
-        assert torch.equal(P, torch.full((4, 3, 2), 0.5, dtype=torch.float64))
+        assert torch.equal(P, torch.full((4, 2, 3), 0.5, dtype=torch.float64))
 
     def test_the_first_bit_is_the_stored_fraction(self):
         memory = np.array([[1.0, 1], [1, -1], [1, 1], [-1, 1]])
         A_logits, B_logits, _, _ = problem(0, N=2, H=3, stored=0, batch=1)
         P = our_probabilities(A_logits, B_logits, 50.0, memory, np.ones((1, 2)))
-        np.testing.assert_allclose(P[0, 0], [0.25, 0.75], rtol=0, atol=1e-12)
+        np.testing.assert_allclose(P[0, :, 0], [0.25, 0.75], rtol=0, atol=1e-12)
 
     def test_one_stored_sequence_predicts_itself_whatever_is_asked(self):
         A_logits, B_logits, memory, zeta = problem(4, N=5, H=2, stored=1, batch=3)
         P = our_probabilities(A_logits, B_logits, 10.0, memory, zeta)
-        np.testing.assert_allclose(P[..., 1], np.repeat(memory.T > 0, 3, axis=1), rtol=0, atol=1e-12)
+        np.testing.assert_allclose(P[:, 1], np.repeat(memory.T > 0, 3, axis=1), rtol=0, atol=1e-12)
 
     def test_all_stored_equal_are_as_one(self):
         A_logits, B_logits, memory, zeta = problem(5, N=5, H=2, stored=1, batch=3)
@@ -200,7 +195,7 @@ class TestEdges:
         np.testing.assert_allclose(one, many, rtol=0, atol=1e-12)
 
     def test_losses_are_clamped(self):
-        P = torch.tensor([[[0.0, 1.0], [1.0, 0.0]]], dtype=torch.float64)
+        P = torch.tensor([[[0.0, 1.0], [1.0, 0.0]]], dtype=torch.float64)  # (N, 2, B) with N = 1
         losses = bit_losses(P, torch.tensor([[1.0], [1.0]], dtype=torch.float64))
         assert losses.tolist() == [[-math.log(1 - 1e-6), -math.log(1e-6)]]
 

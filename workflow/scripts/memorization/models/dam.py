@@ -1,12 +1,8 @@
 """The phenomenological model: a dense associative memory (DAM) with a queue.
 
 The equations and their symbols are those of docs/models.md, section "The dense associative memory": a
-sequence ζ has N bits ±1, and the memory holds sequences χ_μ with the keys φ_μ = B χ_μ. Docstrings name the
-paragraphs of that section.
-
-Few of the stored sequences are distinct. The softmax over the queue is therefore computed over the distinct
-sequences, with the logarithm of the number of copies of each added to its score. In exact arithmetic the
-result is the same.
+sequence ζ has N bits ±1. Docstrings name the paragraphs of that section. `retrieval` computes the predictions
+from the memory, and `queue_memory` says what the memory holds.
 """
 
 import math
@@ -20,111 +16,11 @@ from torch.nn import functional as F
 
 from .learners import StateDict, build_optimizer, freeze, initial_generator
 from .queue_memory import QueueMemory, distinct_rows
+from .retrieval import Stored, attention, bit_losses, loss_and_gradients, predict
 
 LOGITS_STD = 0.1
-PROBABILITY_FLOOR = 1e-6
-# Sequences evaluated at once; this bounds the memory of an evaluation.
-_CHUNK = 64
-
-
-def attention(A_logits: torch.Tensor) -> torch.Tensor:
-    """Return the attention A(n) for all n at once, (N, H, N): "Attention".
-
-    Row ``A[n, h]`` is the softmax of ``A_logits[n, h, :n]``, the weights of the bits before bit n, followed by
-    zeros. ``A[0]`` is 0, because no bit precedes bit 0.
-    """
-    N = len(A_logits)
-    # −∞ is added instead of filled in because the backward pass of a sum costs nothing.
-    at_or_past = A_logits.new_full((N, N), -math.inf).triu()
-    weights = torch.softmax(A_logits[1:] + at_or_past[1:, None], dim=-1)
-    return F.pad(weights, (0, 0, 0, 0, 1, 0))
-
-
-class _Retrieve(torch.autograd.Function):
-    """The function `retrieve` with its own backward pass.
-
-    It reads the N · batch · D scores fewer times than autograd would. P_b is the sum of π_μ over the μ whose
-    bit n is b, so ∂P_b / ∂score_μ = π_μ (1[bit n of χ_μ is b] − P_b). The scores are bilinear in η φ̂ and B
-    χ_μ: the product of their gradient with the χ_μ gives the gradients of both.
-    """
-
-    @staticmethod
-    def forward(ctx, queries, B, stored, log_counts):
-        N, batch, H = queries.shape
-        keys = stored @ B.T  # φ = B χ, (D, H)
-        scores = torch.addmm(log_counts, queries.reshape(-1, H), keys.T)  # (N·batch, D)
-        pi = torch.softmax(scores, dim=-1).view(N, batch, -1)
-        plus = (stored.T > 0).to(stored.dtype)
-        bits = torch.stack([1 - plus, plus], dim=1)  # (N, 2, D)
-        P = torch.bmm(pi, bits.transpose(1, 2))  # (N, batch, 2)
-        ctx.save_for_backward(queries, B, stored, pi, P, bits)
-        return P
-
-    @staticmethod
-    def backward(ctx, grad_P):
-        queries, B, stored, pi, P, bits = ctx.saved_tensors
-        centred = grad_P - (grad_P * P).sum(dim=-1, keepdim=True)  # (N, batch, 2)
-        grad_scores = torch.bmm(centred, bits).mul_(pi)  # (N, batch, D)
-        grad_chi = grad_scores.view(-1, len(stored)) @ stored  # (N·batch, N)
-        grad_queries = (grad_chi @ B.T).view_as(queries)
-        grad_B = queries.reshape(len(grad_chi), -1).T @ grad_chi
-        return grad_queries, grad_B, None, None
-
-
-def retrieve(
-    queries: torch.Tensor, B: torch.Tensor, stored: torch.Tensor, log_counts: torch.Tensor
-) -> torch.Tensor:
-    """Return the probabilities of −1 and of +1 for each bit, given the queries.
-
-    The equations of "Keys" and "Retrieval": π_μ ∝ exp(η φ̂ᵀ φ_μ) with φ_μ = B χ_μ, and P(+1) is the sum of π_μ
-    over the stored sequences whose bit n is +1. The result is (N, batch, 2).
-
-    Args:
-        queries: η φ̂ for each bit of each sequence, (N, batch, H).
-        B: (H, N).
-        stored: the distinct stored sequences χ, (D, N) of ±1, D ≥ 1.
-        log_counts: the logarithm of the number of copies of each, (D,).
-    """
-    return _Retrieve.apply(queries, B, stored, log_counts)
-
-
-def predict(
-    A_logits: torch.Tensor,
-    B_logits: torch.Tensor,
-    eta: float,
-    stored: torch.Tensor,
-    counts: torch.Tensor,
-    zeta: torch.Tensor,
-) -> torch.Tensor:
-    """Return the probabilities of −1 and of +1 for each bit of ζ.
-
-    The query φ̂ = A(n) ζ of "Attention", followed by `retrieve`. A prediction depends on the bits before its
-    own. The result is (N, batch, 2).
-
-    Args:
-        A_logits: (N, H, N), see `attention`.
-        B_logits: (H, N); B is their softmax, row by row.
-        eta: the constant η of the retrieval.
-        stored: the distinct stored sequences χ, (D, N) of ±1. If the memory is empty, D = 0, both
-            probabilities are exactly 0.5.
-        counts: the number of copies of each, (D,).
-        zeta: the sequences ζ, (batch, N) of ±1.
-    """
-    batch, N = zeta.shape
-    if len(stored) == 0:
-        return zeta.new_full((N, batch, 2), 0.5)
-    queries = eta * (zeta @ attention(A_logits).transpose(1, 2))  # η φ̂, φ̂ = A(n) ζ_{0:n}, (N, batch, H)
-    return retrieve(queries, torch.softmax(B_logits, dim=-1), stored, counts.to(zeta.dtype).log())
-
-
-def bit_losses(P: torch.Tensor, zeta: torch.Tensor) -> torch.Tensor:
-    """Return the binary cross-entropy of each bit of ζ, in nats, (N, batch).
-
-    The equation L_BCE of "Loss". ``P`` (N, batch, 2) are the predictions for ζ (batch, N). Probabilities are
-    clamped to [1e-6, 1 − 1e-6].
-    """
-    true_bit = (zeta.T > 0).long().unsqueeze(-1)  # (N, B, 1)
-    return -P.gather(-1, true_bit).squeeze(-1).clamp(PROBABILITY_FLOOR, 1 - PROBABILITY_FLOOR).log()
+# Sequences evaluated at once; this bounds the memory of an evaluation, together with `retrieval.NUM_SCORES`.
+_CHUNK = 1024
 
 
 class DamLearner:
@@ -147,7 +43,8 @@ class DamLearner:
         self.settings = settings
         self.A_logits = self._parameter(torch.randn(N, H, N, generator=generator))
         self.B_logits = self._parameter(torch.randn(H, N, generator=generator))
-        self.queue = QueueMemory((2 * np.concatenate(sequence_sets) - 1).astype(np.int8), settings.M)
+        bits = np.concatenate([sequences.astype(np.int8) for sequences in sequence_sets])
+        self.queue = QueueMemory(2 * bits - 1, settings.M)
         self._set_stored(*self.queue.stored())
 
     @property
@@ -164,11 +61,10 @@ class DamLearner:
         return torch.nn.Parameter((LOGITS_STD * noise).to(self.settings.device))
 
     def _set_stored(self, distinct: np.ndarray, counts: np.ndarray) -> None:
-        self._stored = torch.from_numpy(distinct).to(self.settings.device, torch.float32)
-        self._counts = torch.from_numpy(counts).to(self.settings.device)
+        self._stored = Stored.of(distinct, counts, like=self.A_logits)
 
-    def _predict(self, zeta: torch.Tensor) -> torch.Tensor:
-        return predict(self.A_logits, self.B_logits, self.settings.eta, self._stored, self._counts, zeta)
+    def _plus_minus(self, bits: torch.Tensor) -> torch.Tensor:
+        return bits.to(self.A_logits.dtype).mul_(2).sub_(1)
 
     def learn(self, batch: torch.Tensor, identities: np.ndarray) -> torch.Tensor:
         """Update A and B on ``batch``, append it to the memory and return its loss.
@@ -176,17 +72,25 @@ class DamLearner:
         The paragraph "Learning". ``batch`` is (B, N) of 0/1. The loss is in nats per bit, with the memory as it
         was before this batch. If that was empty, the loss is log 2 and nothing is updated.
         """
+        if self._stored.number:
+            loss = self._update(batch, identities)
+        else:
+            loss = torch.tensor(math.log(2), device=batch.device)
+        self.append(identities)
+        return loss
+
+    def _update(self, batch: torch.Tensor, identities: np.ndarray) -> torch.Tensor:
+        """Update A and B on ``batch`` and return its loss."""
         # A sequence that is in the batch twice is computed once and its loss counts twice.
         _, first, counts = np.unique(identities, return_index=True, return_counts=True)
-        zeta = 2 * batch[torch.from_numpy(first).to(batch.device)].float() - 1
+        zeta = self._plus_minus(batch.index_select(0, torch.from_numpy(first).to(batch.device)))
         share = torch.from_numpy(counts / len(identities)).to(zeta)
-        loss = bit_losses(self._predict(zeta), zeta).mean(dim=0) @ share
-        if len(self._stored) and loss.requires_grad:
-            self.optimizer.zero_grad()
-            loss.backward()
+        loss, self.A_logits.grad, self.B_logits.grad = loss_and_gradients(
+            self.A_logits, self.B_logits, self.settings.eta, self._stored, zeta, share
+        )
+        if self.A_logits.requires_grad or self.B_logits.requires_grad:
             self.optimizer.step()
-        self.append(identities)
-        return loss.detach()
+        return loss
 
     def append(self, identities: np.ndarray) -> None:
         """Append the sequences with the row numbers ``identities`` (B,) to the memory."""
@@ -205,20 +109,22 @@ class DamLearner:
         for parameter in frozen[self.settings.freeze]:
             freeze(parameter)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def evaluate(self, sequences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the loss (nats) and the accuracy of each bit of ``sequences``, (K, N).
 
         A bit counts as half right if the memory gives the same probability to both values.
         """
-        losses, accuracies = [], []
-        for chunk in torch.from_numpy(sequences).split(_CHUNK):
-            zeta = 2 * chunk.to(self.settings.device).float() - 1
-            P = self._predict(zeta)
-            preferred = torch.sign(P[..., 1] - P[..., 0]).T  # (B, N)
-            losses.append(bit_losses(P, zeta).T)
-            accuracies.append((1 + preferred * zeta) / 2)
-        return torch.cat(losses).cpu().numpy(), torch.cat(accuracies).cpu().numpy()
+        losses = torch.empty(sequences.shape)
+        accuracies = torch.empty_like(losses)
+        chunks = (tensor.split(_CHUNK) for tensor in (torch.from_numpy(sequences), losses, accuracies))
+        for chunk, loss, accuracy in zip(*chunks, strict=True):
+            zeta = self._plus_minus(chunk.to(self.settings.device))
+            P = predict(self.A_logits, self.B_logits, self.settings.eta, self._stored, zeta)
+            preferred = torch.sign(P[:, 1] - P[:, 0]).T  # (B, N)
+            loss.copy_(bit_losses(P, zeta).T)
+            accuracy.copy_((1 + preferred * zeta) / 2)
+        return losses.numpy(), accuracies.numpy()
 
     @torch.no_grad()
     def attention_maps(self, sequences: np.ndarray) -> np.ndarray:
@@ -238,7 +144,7 @@ class DamLearner:
             "accuracy": accuracy,
             "sharpness": sharpness(self.A_logits),
             "head_correlation": head_correlation(self.A_logits),
-            "num_distinct_stored": len(self._stored),
+            "num_distinct_stored": self._stored.number,
         }
 
     def state_dict(self) -> StateDict:
