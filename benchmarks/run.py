@@ -224,23 +224,29 @@ def gpt_at_the_reference_size() -> dict:
 
 
 class FullDam:
-    """A DAM at the reference size of the notes with a full queue, and its batches."""
+    """A DAM with a full queue, and its batches; by default at the notes' reference size."""
 
-    def __init__(self, M: int):
+    def __init__(self, N: int = 50, H: int = 30, M: int = 3000, K: int = 500, batch_size: int = 50):
         self.args = DamSettings(
-            model="dam", N=50, H=30, M=M, K=500, eta=10, batch_size=50, lr=1e-2,
+            model="dam", N=N, H=H, M=M, K=K, eta=10, batch_size=batch_size, lr=1e-2,
             num_iters_per_set=50_000, num_iters_per_epoch=500, seed=0,
         ).resolved()  # fmt: skip
-        self.sequences = generate_sequence_set(0, 0, self.args["K"], self.args["N"])
-        self.cumulative = cumulative_probabilities(rank_probabilities(self.args["K"], 1.0))
+        self.setting = f"N {N}, H {H}, M {M}, K {K}, batch {batch_size}"
+        self.sequences = generate_sequence_set(0, 0, K, N)
+        self.cumulative = cumulative_probabilities(rank_probabilities(K, 1.0))
         self.learner = build_learner(SimpleNamespace(**self.args), [self.sequences])
         start = self.learner.state_dict()
         self.plain = PlainDam(start["A_logits"], start["B_logits"], M, self.args["eta"], self.args["lr"])
         self.iteration = 0
-        filling = np.concatenate([self._next_ranks() for _ in range(-(-M // self.args["batch_size"]))])
+        filling = np.concatenate([self._next_ranks() for _ in range(-(-M // batch_size))])
         self.learner.append(filling)
         self.plain.append(self._bits(filling).float() * 2 - 1)
         self.batches = [self._next_ranks() for _ in range(1000)]
+
+    @property
+    def num_distinct(self) -> int:
+        """The number of distinct sequences in the queue."""
+        return self.learner.diagnostics(0, 0)["num_distinct_stored"]
 
     def _next_ranks(self) -> np.ndarray:
         self.iteration += 1
@@ -265,37 +271,61 @@ class FullDam:
         return lambda: self.plain.learn(self._bits(next(batches)).float() * 2 - 1)
 
 
-def against_the_plain_loop() -> dict:
-    """Time an iteration at the reference size against the plain loop.
+def against_the_plain_loop(dam: FullDam, repetitions: int) -> dict:
+    """Time an iteration against the plain loop.
 
     The plain loop goes over n and over the M stored sequences.
     """
-    dam = FullDam(3000)
     ours, plain = dam.learn_ours(), dam.learn_plainly()
     difference = abs(ours().item() - plain().item())
     # In double precision they agree to 1e-12; in single, the plain form loses digits in 1 − P(+1).
     assert difference < 1e-3, f"the two forms differ by {difference} nats: one of them is wrong"
-    ours_ms, baseline_ms = median_milliseconds([ours, plain], 30)
+    ours_ms, baseline_ms = median_milliseconds([ours, plain], repetitions)
     return {
         "benchmark": "DAM iteration",
-        "setting": "N 50, H 30, M 3000, K 500, batch 50",
+        "setting": dam.setting,
         "baseline": "plain loop over n, all M stored sequences",
         "ours_ms": ours_ms,
         "baseline_ms": baseline_ms,
     }
 
 
-def against_a_small_memory() -> dict:
+def dam_at_the_reference_size() -> dict:
+    """Time an iteration at the reference size."""
+    return against_the_plain_loop(FullDam(), 30)
+
+
+def dam_at_the_laptops_size() -> dict:
+    """Time an iteration of the laptop's configuration."""
+    return against_the_plain_loop(FullDam(N=32, H=16, M=1000, K=100, batch_size=32), 200)
+
+
+def dam_with_a_large_memory() -> dict:
     """Time an iteration with a large memory against the reference size.
 
     The large memory has a hundred times as many sequences.
     """
-    large, small = FullDam(300_000), FullDam(3000)
+    large, small = FullDam(M=300_000), FullDam()
     ours_ms, baseline_ms = median_milliseconds([large.learn_ours(), small.learn_ours()], 200)
     return {
         "benchmark": "DAM iteration, large memory",
-        "setting": "N 50, H 30, M 300000, K 500, batch 50",
-        "baseline": "ours with M 3000",
+        "setting": f"{large.setting}, {large.num_distinct} distinct in the queue",
+        "baseline": f"ours with M 3000, {small.num_distinct} distinct in the queue",
+        "ours_ms": ours_ms,
+        "baseline_ms": baseline_ms,
+    }
+
+
+def dam_evaluation() -> dict:
+    """Time the evaluation of a set at the reference size."""
+    dam = FullDam()
+    zeta = torch.from_numpy(dam.sequences).float() * 2 - 1
+    sides = [partial(dam.learner.evaluate, dam.sequences), torch.no_grad()(partial(dam.plain.loss, zeta))]
+    ours_ms, baseline_ms = median_milliseconds(sides, 5)
+    return {
+        "benchmark": "DAM evaluation",
+        "setting": dam.setting,
+        "baseline": "plain loop over n, all M stored sequences",
         "ours_ms": ours_ms,
         "baseline_ms": baseline_ms,
     }
@@ -372,8 +402,10 @@ BENCHMARKS = (
     one_layer_evaluation,
     gpt_at_the_laptops_size,
     gpt_at_the_reference_size,
-    against_the_plain_loop,
-    against_a_small_memory,
+    dam_at_the_reference_size,
+    dam_at_the_laptops_size,
+    dam_with_a_large_memory,
+    dam_evaluation,
     aggregation_one_by_one,
     aggregation_at_the_reference_scale,
     forgetting_at_the_reference_scale,

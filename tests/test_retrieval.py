@@ -52,7 +52,7 @@ def gradients_of_autograd(A_logits, B_logits, *inputs):
 
 
 def assert_close(gradient, expected, rtol):
-    # Gradients can vanish but for rounding, for instance if one sequence is stored.
+    """Compare with the largest entry, because gradients can vanish but for rounding."""
     torch.testing.assert_close(gradient, expected, rtol=0, atol=1e-13 + rtol * expected.abs().max().item())
 
 
@@ -80,6 +80,21 @@ def test_the_loss_and_its_gradients_are_those_of_autograd(seed, scale, eta, num_
         assert (gradient is not None) == (name in trained)
         if gradient is not None:
             assert_close(gradient, by_autograd, 1e-10)
+
+
+def many_scores():
+    """Inputs with more scores than stay in a cache."""
+    return logits_and_inputs(8, 1, N=30, H=8, stored=400, batch=40, distinct=300)
+
+
+@pytest.mark.parametrize("num_scores", [100_000, 1_000_000])
+def test_the_gradients_of_many_scores_are_those_of_autograd(num_scores):
+    A_logits, B_logits, memory, zeta, share = many_scores()
+    expected_loss, *expected = gradients_of_autograd(A_logits, B_logits, 10.0, memory, zeta, share)
+    loss, *gradients = loss_and_gradients(A_logits, B_logits, 10.0, multiset_of(memory), zeta, share, num_scores)
+    assert loss.item() == pytest.approx(expected_loss, rel=1e-11)
+    for gradient, by_autograd in zip(gradients, expected, strict=True):
+        assert_close(gradient, by_autograd, 1e-10)
 
 
 @settings(max_examples=30, deadline=None)

@@ -89,7 +89,8 @@ class DamLearner:
         loss, self.A_logits.grad, self.B_logits.grad = loss_and_gradients(
             self.A_logits, self.B_logits, self.settings.eta, self._stored, zeta, share
         )
-        self.optimizer.step()
+        if self.A_logits.requires_grad or self.B_logits.requires_grad:
+            self.optimizer.step()
         return loss
 
     def append(self, identities: np.ndarray) -> None:

@@ -39,12 +39,14 @@ import numpy as np
 import torch
 
 PROBABILITY_FLOOR = 1e-6
-# How many scores are computed at once, which bounds the memory.
+# How many scores are computed at once. This bounds the memory; many more would also take longer, because they
+# would not stay in the processor's cache.
 NUM_SCORES = 2**21
 # The number of stored sequences is filled up to a multiple of this, so that each row of the scores begins at a
-# cache line. Otherwise their products take a tenth longer, and their maxima twice as long.
+# cache line. Otherwise the products take a tenth longer, and the maxima twice as long.
 _MULTIPLE = 16
-_NUM_BITS = 8
+# How many scores stay in the cache of a processor core, about.
+_NUM_CACHED = 2**17
 _softmax_backward = torch.ops.aten._softmax_backward_data.default
 
 
@@ -125,69 +127,67 @@ class Retrieval:
 
     def __init__(self, A_logits: torch.Tensor, B_logits: torch.Tensor, eta: float, stored: Stored):
         """Compute A, B and the keys; the arguments are those of `predict`."""
-        self.A, self.B = attention(A_logits), torch.softmax(B_logits, dim=-1)
         self.stored = stored
+        self.A, self.B = attention(A_logits), torch.softmax(B_logits, dim=-1)
         self.keys = self.B @ stored.chi  # (H, D)
-        self._scale = eta / math.log(2)
+        self._factor = eta / math.log(2)
 
     def parts(self, num_sequences: int, num_scores: int) -> list[slice]:
-        """Return parts of a batch with at most ``num_scores`` scores, or one sequence."""
-        size = max(1, num_scores // self.stored.chi.numel())
-        return [slice(first, first + size) for first in range(0, num_sequences, size)]
+        """Return the parts of a batch that have ``num_scores`` scores at most.
 
-    def scaled(self, zeta: torch.Tensor) -> torch.Tensor:
-        """Return ζ η / log 2, the same for each bit, (N, B, N)."""
-        return (zeta * self._scale).expand(zeta.shape[1], -1, -1)
+        A part has one sequence at least.
+        """
+        size = max(1, num_scores // self.stored.chi.numel())
+        return [slice(first, first + size) for first in range(0, max(1, num_sequences), size)]
 
     def weigh(
-        self, scaled: torch.Tensor, memory: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return the queries (N · B, H), the weights E (N, B, D) and their sums Z.
+        self, zeta: torch.Tensor, memory: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return ζ η / log 2, the queries, the weights E and their sums Z.
 
-        The weights are written to the first rows of ``memory`` (rows, D), if it is given.
+        They are (N, batch, N), the same for each bit, (N · batch, H), (N, batch, D) and (N, 2, batch). ``zeta`` is
+        (batch, N). E is written to the first rows of ``memory`` (rows, D), if it is given.
         """
-        N, B, _ = scaled.shape
-        queries = torch.bmm(scaled, self.A.transpose(1, 2)).view(N * B, -1)
-        scores = torch.mm(queries, self.keys, out=None if memory is None else memory[: N * B])
-        E = scores.sub_(scores.amax(dim=1, keepdim=True)).exp2_().view(N, B, -1)
-        return queries, E, torch.bmm(self.stored.copies, E.transpose(1, 2))
+        batch, N = zeta.shape
+        scaled = (zeta * self._factor).expand(N, batch, N)
+        queries = torch.bmm(scaled, self.A.transpose(1, 2)).view(N * batch, -1)
+        scores = torch.mm(queries, self.keys, out=None if memory is None else memory[: N * batch])
+        E = scores.sub_(scores.amax(dim=1, keepdim=True)).exp2_().view(N, batch, -1)
+        return scaled, queries, E, torch.bmm(self.stored.copies, E.transpose(1, 2))
 
     def gradients(
         self, zeta: torch.Tensor, share: torch.Tensor, by_A: bool, by_B: bool
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-        """Return the loss of ζ and its gradients by A and by B, None if not asked for.
+        """Return the loss of ζ, and its gradients by A and by B.
 
-        ``share`` (B,) is the weight of each sequence in the loss.
+        The arguments are those of `loss_and_gradients`. A gradient that is not asked for is None.
         """
-        B, N = zeta.shape
-        scaled = self.scaled(zeta)
-        queries, E, Z = self.weigh(scaled)
+        batch, N = zeta.shape
+        scaled, queries, E, Z = self.weigh(zeta)
         total = Z.sum(dim=1, keepdim=True)
         signed = zeta.T * (share / N)
         loss, by_log_P, by_P = cross_entropy(Z / total, torch.stack([-signed, signed], dim=1).clamp_(min=0))
-        grad_queries = grad_B = None
-        if by_A or by_B:
-            g = (by_log_P.sum(dim=1, keepdim=True) - by_P).div_(total / math.log(2))
-            grad_scores = self._times(E, g).view(N * B, -1)
-        if by_A and by_B:
-            # ∂s χᵀ serves both: a product with N columns instead of two with H columns.
-            by_chi = self.stored.chi @ grad_scores.T  # (N, N · B)
-            grad_queries, grad_B = self.B @ by_chi, queries.T @ by_chi.T
-        elif by_A:
-            grad_queries = self.keys @ grad_scores.T  # (H, N · B)
-        elif by_B:
-            grad_B = (queries.T @ grad_scores) @ self.stored.chi.T
-        grad_A = torch.bmm(grad_queries.view(-1, N, B).transpose(0, 1), scaled) if by_A else None
-        return loss, grad_A, grad_B
+        if not by_A and not by_B:
+            return loss, None, None
+        g = (by_log_P.sum(dim=1, keepdim=True) - by_P).div_(total / math.log(2))
+        grad_scores = self._times_copies(E, g).view(N * batch, -1)
+        if not by_A:
+            return loss, None, (queries.T @ grad_scores) @ self.stored.chi.T
+        # ∂s χᵀ serves both gradients: it is a product with N columns instead of two with H columns.
+        by_chi = self.stored.chi @ grad_scores.T  # (N, N · batch)
+        grad_queries = (self.B @ by_chi).view(-1, N, batch).transpose(0, 1)
+        return loss, torch.bmm(grad_queries, scaled), queries.T @ by_chi.T if by_B else None
 
-    def _times(self, E: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
-        """Multiply E_nμ by Σ_b c_nbμ g_nb, in place; ``g`` is (N, 2, B).
+    def _times_copies(self, E: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
+        """Multiply E_nμ by Σ_b c_nbμ g_nb, in place; ``g`` is (N, 2, batch).
 
-        The factors of some bits at a time are computed, and used as long as they are in the cache.
+        The factors of as many bits are computed at a time as stay in the cache until they are used.
         """
+        N, batch, D = E.shape
+        num_bits = max(1, _NUM_CACHED // (batch * D))
         g = g.transpose(1, 2)
-        for first in range(0, E.shape[0], _NUM_BITS):
-            bits = slice(first, first + _NUM_BITS)
+        for first in range(0, N, num_bits):
+            bits = slice(first, first + num_bits)
             E[bits].mul_(torch.bmm(g[bits], self.stored.copies[bits]))
         return E
 
@@ -201,7 +201,7 @@ def predict(
     zeta: torch.Tensor,
     num_scores: int = NUM_SCORES,
 ) -> torch.Tensor:
-    """Return the probabilities of −1 and of +1 for each bit of ζ, (N, 2, B).
+    """Return the probabilities of −1 and of +1 for each bit of ζ, (N, 2, batch).
 
     A prediction depends on the bits before its own.
 
@@ -210,17 +210,17 @@ def predict(
         B_logits: (H, N); B is their softmax, row by row.
         eta: the constant η of the retrieval.
         stored: what the memory holds. If it is empty, both probabilities are exactly 0.5.
-        zeta: the sequences ζ, (B, N) of ±1.
+        zeta: the sequences ζ, (batch, N) of ±1.
         num_scores: how many scores to compute at once; those of one sequence at least.
     """
-    B, N = zeta.shape
+    batch, N = zeta.shape
     if not stored.number:
-        return zeta.new_full((N, 2, B), 0.5)
+        return zeta.new_full((N, 2, batch), 0.5)
     retrieval = Retrieval(A_logits, B_logits, eta, stored)
-    parts = retrieval.parts(B, num_scores)
-    # The scores are always written to the same memory: new memory can take as long as the computation.
-    memory = zeta.new_empty(N * len(zeta[parts[0]]), stored.chi.shape[1])
-    Z = torch.cat([retrieval.weigh(retrieval.scaled(zeta[part]), memory)[-1] for part in parts], dim=2)
+    parts = retrieval.parts(batch, num_scores)
+    # The scores are always written to the same memory: to get new memory can take as long as to compute them.
+    memory = zeta.new_empty(N * min(batch, parts[0].stop), stored.chi.shape[1])
+    Z = torch.cat([retrieval.weigh(zeta[part], memory)[-1] for part in parts], dim=2)
     return Z / Z.sum(dim=1, keepdim=True)
 
 
@@ -236,20 +236,21 @@ def loss_and_gradients(
 ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
     """Return the loss of ζ in nats per bit, and its gradients by both logits.
 
-    ``share`` (B,) is the weight of each sequence in the loss; they add up to 1. The other arguments are those of
-    `predict`; the memory is not empty. The gradient by logits that do not require one is None.
+    ``share`` (batch,) is the weight of each sequence in the loss; they add up to 1. The other arguments are those
+    of `predict`; the memory is not empty. The gradient by logits that do not require one is None.
     """
     retrieval = Retrieval(A_logits, B_logits, eta, stored)
     needed = A_logits.requires_grad, B_logits.requires_grad
-    parts = retrieval.parts(len(zeta), num_scores)
-    loss, grad_A, grad_B = reduce(_sums, (retrieval.gradients(zeta[p], share[p], *needed) for p in parts))
-    if grad_A is not None:
-        grad_A = _softmax_backward(grad_A, retrieval.A, -1, grad_A.dtype)
-    if grad_B is not None:
-        grad_B = _softmax_backward(grad_B, retrieval.B, -1, grad_B.dtype)
-    return loss, grad_A, grad_B
+    parts = retrieval.parts(zeta.shape[0], num_scores)
+    loss, by_A, by_B = reduce(_sums, (retrieval.gradients(zeta[part], share[part], *needed) for part in parts))
+    return loss, _softmax_gradient(by_A, retrieval.A), _softmax_gradient(by_B, retrieval.B)
 
 
 def _sums(left: tuple, right: tuple) -> tuple:
-    """Return the sums of what two parts of a batch give."""
+    """Return the sums of what `Retrieval.gradients` returns for two parts of a batch."""
     return tuple(None if x is None else x + y for x, y in zip(left, right, strict=True))
+
+
+def _softmax_gradient(gradient: torch.Tensor | None, weights: torch.Tensor) -> torch.Tensor | None:
+    """Return the gradient by the logits of ``weights``, given that by the weights."""
+    return None if gradient is None else _softmax_backward(gradient, weights, -1, weights.dtype)
