@@ -17,7 +17,7 @@ class DrawnSequences(Dataset):
 
     def __init__(self, sequences: np.ndarray, p: np.ndarray, number: int):
         """Draw from ``sequences`` (K, L) with ``p`` (K,)."""
-        self.sequences, self.p, self.number = torch.from_numpy(sequences), p, number
+        self.sequences, self.p, self.number = torch.from_numpy(sequences).long(), p, number
 
     def __len__(self) -> int:
         return self.number
