@@ -15,7 +15,14 @@ import torch
 from torch.nn import functional as F
 
 from .adam import Adam
-from .learners import StateDict, build_optimizer, freeze, initial_generator
+from .learners import (
+    StateDict,
+    bit_accuracies,
+    build_optimizer,
+    distinct_sequences,
+    freeze,
+    initial_generator,
+)
 from .queue_memory import QueueMemory, distinct_rows
 from .retrieval import Stored, attention, bit_losses, loss_and_gradients, predict
 
@@ -44,7 +51,7 @@ class DamLearner:
         self.settings = settings
         self.A_logits = self._parameter(torch.randn(N, H, N, generator=generator))
         self.B_logits = self._parameter(torch.randn(H, N, generator=generator))
-        bits = np.concatenate([sequences.astype(np.int8) for sequences in sequence_sets])
+        bits = np.concatenate(sequence_sets, dtype=np.int8, casting="unsafe")
         self.queue = QueueMemory(2 * bits - 1, settings.M)
         self._set_stored(*self.queue.stored())
 
@@ -82,12 +89,10 @@ class DamLearner:
 
     def _update(self, batch: torch.Tensor, identities: np.ndarray) -> torch.Tensor:
         """Update A and B on ``batch`` and return its loss."""
-        # A sequence that is in the batch twice is computed once and its loss counts twice.
-        _, first, counts = np.unique(identities, return_index=True, return_counts=True)
-        zeta = self._plus_minus(batch.index_select(0, torch.from_numpy(first).to(batch.device)))
-        share = torch.from_numpy(counts / len(identities)).to(zeta)
+        distinct, share = distinct_sequences(batch, identities)
+        zeta = self._plus_minus(distinct)
         loss, self.A_logits.grad, self.B_logits.grad = loss_and_gradients(
-            self.A_logits, self.B_logits, self.settings.eta, self._stored, zeta, share
+            self.A_logits, self.B_logits, self.settings.eta, self._stored, zeta, share.to(zeta)
         )
         if self.A_logits.requires_grad or self.B_logits.requires_grad:
             self.optimizer.step()
@@ -122,9 +127,8 @@ class DamLearner:
         for chunk, loss, accuracy in zip(*chunks, strict=True):
             zeta = self._plus_minus(chunk.to(self.settings.device))
             P = predict(self.A_logits, self.B_logits, self.settings.eta, self._stored, zeta)
-            preferred = torch.sign(P[:, 1] - P[:, 0]).T  # (B, N)
             loss.copy_(bit_losses(P, zeta).T)
-            accuracy.copy_((1 + preferred * zeta) / 2)
+            accuracy.copy_(bit_accuracies((P[:, 1] - P[:, 0]).T, zeta > 0))
         return losses.numpy(), accuracies.numpy()
 
     @torch.no_grad()

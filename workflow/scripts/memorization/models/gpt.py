@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .learners import initial_generator
+from .learners import distinct_sequences, initial_generator
 from .transformer import TransformerLearner, bit_losses, causal_attention_weights, initialise, split_heads
 
 # Bits evaluated at once on the CPU: with fewer the matrices are small, and more do not stay in the cache.
@@ -157,10 +157,9 @@ class GptLearner(TransformerLearner):
     def _loss(self, batch: torch.Tensor, identities: np.ndarray) -> torch.Tensor:
         if not batch.is_cpu:
             return super()._loss(batch, identities)
-        _, first, counts = np.unique(identities, return_index=True, return_counts=True)
-        distinct = batch[torch.from_numpy(first)]
+        distinct, share = distinct_sequences(batch, identities)
         losses = bit_losses(self.model(distinct[:, :-1]), distinct[:, 1:])
-        return torch.from_numpy(counts / len(batch)).to(losses) @ losses.mean(dim=1)
+        return share.to(losses) @ losses.mean(dim=1)
 
     def _test(self, sequences: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         if not sequences.is_cpu:

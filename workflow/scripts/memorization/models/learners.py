@@ -149,6 +149,26 @@ def build_optimizer(trainable: list[torch.nn.Parameter], settings: SimpleNamespa
     return Adam(trainable, settings.lr, settings.weight_decay, decoupled=settings.optimizer == "adamw")
 
 
+def distinct_sequences(batch: torch.Tensor, identities: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the distinct sequences of a batch, and how much of it each is.
+
+    A sequence that is in the batch twice is computed once, and its loss counts twice. ``batch`` is (B, L), and
+    equal ``identities`` (B,) are copies. The shares are float64 and sum to 1.
+    """
+    _, first, counts = np.unique(identities, return_index=True, return_counts=True)
+    first, share = (torch.from_numpy(values).to(batch.device) for values in (first, counts / len(identities)))
+    return batch.index_select(0, first), share
+
+
+def bit_accuracies(preference: torch.Tensor, bits: torch.Tensor) -> torch.Tensor:
+    """Return 1 for each bit whose value is the more probable one, and 0 for others.
+
+    It is 1/2 if both values have the same probability. ``preference`` is positive if 1 is more probable than
+    0, and negative if it is less; ``bits`` are 0/1.
+    """
+    return (1 + preference.sign() * (2 * bits - 1)) / 2
+
+
 def freeze(parameter: torch.nn.Parameter) -> None:
     """Stop every update of a parameter ("Freezing" of docs/models.md).
 

@@ -11,13 +11,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .learners import initial_generator
+from .learners import bit_accuracies, initial_generator
 from .one_layer_gradients import log_odds, loss_and_gradients
 from .transformer import (
     LAYER_NORM_EPS,
     WEIGHT_STD,
     TransformerLearner,
-    bit_accuracies,
     causal_attention_weights,
     initialise,
     split_heads,

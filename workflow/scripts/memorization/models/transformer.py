@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from .adam import Adam
-from .learners import StateDict, build_optimizer, freeze, is_part
+from .learners import StateDict, bit_accuracies, build_optimizer, freeze, is_part
 
 # Sequences evaluated at once; this bounds the memory of an evaluation.
 _CHUNK = 1024
@@ -169,14 +169,6 @@ def bit_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     ``logits`` are (B, T, 2), and ``targets`` (B, T) are the bits that come.
     """
     return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view(targets.shape)
-
-
-def bit_accuracies(log_odds: torch.Tensor, bits: torch.Tensor) -> torch.Tensor:
-    """Return 1 for each bit whose value is the more probable one, and 0 for others.
-
-    It is 1/2 if both values have the same probability. ``log_odds`` are log P(1) − log P(0), ``bits`` 0/1.
-    """
-    return (1 + log_odds.sign() * (2 * bits - 1)) / 2
 
 
 def initialise(model: nn.Module, generator: torch.Generator) -> None:
