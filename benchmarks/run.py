@@ -58,6 +58,12 @@ def median_milliseconds(sides: list[Callable[[], object]], repetitions: int) -> 
     return [statistics.median(found) for found in durations]
 
 
+def compared(sides: list[Callable[[], object]], repetitions: int, **row: str) -> dict:
+    """Time ours against the baseline, the two ``sides``, and return the whole ``row`` of a benchmark."""
+    ours_ms, baseline_ms = median_milliseconds(sides, repetitions)
+    return row | {"ours_ms": ours_ms, "baseline_ms": baseline_ms}
+
+
 class TransformerTraining:
     """The training of a transformer, in our form and in the plain form.
 
@@ -132,14 +138,13 @@ class GptTraining(TransformerTraining):
 def one_layer_iteration(repetitions: int, **sizes: int) -> dict:
     """Time an iteration of the one-layer model against that of autograd."""
     training = OneLayerTraining(**sizes)
-    ours_ms, baseline_ms = median_milliseconds(training.sides(), repetitions)
-    return {
-        "benchmark": "one-layer iteration",
-        "setting": training.setting,
-        "baseline": "scaled_dot_product_attention and autograd",
-        "ours_ms": ours_ms,
-        "baseline_ms": baseline_ms,
-    }
+    return compared(
+        training.sides(),
+        repetitions,
+        benchmark="one-layer iteration",
+        setting=training.setting,
+        baseline="scaled_dot_product_attention and autograd",
+    )
 
 
 def one_layer_at_the_reference_size() -> dict:
@@ -162,27 +167,25 @@ def one_layer_without_copies() -> dict:
     training = OneLayerTraining(K=100_000, L=100, num_heads=8, batch_size=256)
     uniform = cumulative_probabilities(rank_probabilities(100_000, 0.0))
     training.ours.cumulative = training.plain.cumulative = uniform
-    ours_ms, baseline_ms = median_milliseconds(training.sides(), 20)
-    return {
-        "benchmark": "one-layer iteration, uniform sampling",
-        "setting": training.setting,
-        "baseline": "scaled_dot_product_attention and autograd",
-        "ours_ms": ours_ms,
-        "baseline_ms": baseline_ms,
-    }
+    return compared(
+        training.sides(),
+        20,
+        benchmark="one-layer iteration, uniform sampling",
+        setting=training.setting,
+        baseline="scaled_dot_product_attention and autograd",
+    )
 
 
 def one_layer_against_the_usual_loop() -> dict:
     """Time an iteration against the loop as it is usually written."""
     training = OneLayerTraining(K=100_000, L=100, num_heads=8, batch_size=256)
-    ours_ms, baseline_ms = median_milliseconds([training.learn_ours(), training.learn_as_usual()], 10)
-    return {
-        "benchmark": "one-layer iteration",
-        "setting": training.setting,
-        "baseline": "a DataLoader that draws one sequence at a time, then autograd",
-        "ours_ms": ours_ms,
-        "baseline_ms": baseline_ms,
-    }
+    return compared(
+        [training.learn_ours(), training.learn_as_usual()],
+        10,
+        benchmark="one-layer iteration",
+        setting=training.setting,
+        baseline="a DataLoader that draws one sequence at a time, then autograd",
+    )
 
 
 def one_layer_evaluation() -> dict:
@@ -190,27 +193,25 @@ def one_layer_evaluation() -> dict:
     training = OneLayerTraining(K=2048, L=100, num_heads=8, batch_size=256)
     learners = (training.ours.learner, training.plain.learner)
     sides = [partial(learner.evaluate, training.sequences) for learner in learners]
-    ours_ms, baseline_ms = median_milliseconds(sides, 5)
-    return {
-        "benchmark": "one-layer evaluation",
-        "setting": "2048 sequences, L 100, 8 heads of 8",
-        "baseline": "scaled_dot_product_attention",
-        "ours_ms": ours_ms,
-        "baseline_ms": baseline_ms,
-    }
+    return compared(
+        sides,
+        5,
+        benchmark="one-layer evaluation",
+        setting="2048 sequences, L 100, 8 heads of 8",
+        baseline="scaled_dot_product_attention",
+    )
 
 
 def gpt_iteration(repetitions: int, **sizes: int) -> dict:
     """Time an iteration of GPT against that of autograd on all sequences."""
     training = GptTraining(**sizes)
-    ours_ms, baseline_ms = median_milliseconds(training.sides(), repetitions)
-    return {
-        "benchmark": "GPT iteration",
-        "setting": training.setting,
-        "baseline": "scaled_dot_product_attention and autograd on all sequences of the batch",
-        "ours_ms": ours_ms,
-        "baseline_ms": baseline_ms,
-    }
+    return compared(
+        training.sides(),
+        repetitions,
+        benchmark="GPT iteration",
+        setting=training.setting,
+        baseline="scaled_dot_product_attention and autograd on all sequences of the batch",
+    )
 
 
 def gpt_at_the_laptops_size() -> dict:
@@ -280,14 +281,13 @@ def against_the_plain_loop(dam: FullDam, repetitions: int) -> dict:
     difference = abs(ours().item() - plain().item())
     # In double precision they agree to 1e-12; in single, the plain form loses digits in 1 − P(+1).
     assert difference < 1e-3, f"the two forms differ by {difference} nats: one of them is wrong"
-    ours_ms, baseline_ms = median_milliseconds([ours, plain], repetitions)
-    return {
-        "benchmark": "DAM iteration",
-        "setting": dam.setting,
-        "baseline": "plain loop over n, all M stored sequences",
-        "ours_ms": ours_ms,
-        "baseline_ms": baseline_ms,
-    }
+    return compared(
+        [ours, plain],
+        repetitions,
+        benchmark="DAM iteration",
+        setting=dam.setting,
+        baseline="plain loop over n, all M stored sequences",
+    )
 
 
 def dam_at_the_reference_size() -> dict:
@@ -306,14 +306,13 @@ def dam_with_a_large_memory() -> dict:
     The large memory has a hundred times as many sequences.
     """
     large, small = FullDam(M=300_000), FullDam()
-    ours_ms, baseline_ms = median_milliseconds([large.learn_ours(), small.learn_ours()], 200)
-    return {
-        "benchmark": "DAM iteration, large memory",
-        "setting": f"{large.setting}, {large.num_distinct} distinct in the queue",
-        "baseline": f"ours with M 3000, {small.num_distinct} distinct in the queue",
-        "ours_ms": ours_ms,
-        "baseline_ms": baseline_ms,
-    }
+    return compared(
+        [large.learn_ours(), small.learn_ours()],
+        200,
+        benchmark="DAM iteration, large memory",
+        setting=f"{large.setting}, {large.num_distinct} distinct in the queue",
+        baseline=f"ours with M 3000, {small.num_distinct} distinct in the queue",
+    )
 
 
 def dam_evaluation() -> dict:
@@ -321,14 +320,13 @@ def dam_evaluation() -> dict:
     dam = FullDam()
     zeta = torch.from_numpy(dam.sequences).float() * 2 - 1
     sides = [partial(dam.learner.evaluate, dam.sequences), torch.no_grad()(partial(dam.plain.loss, zeta))]
-    ours_ms, baseline_ms = median_milliseconds(sides, 5)
-    return {
-        "benchmark": "DAM evaluation",
-        "setting": dam.setting,
-        "baseline": "plain loop over n, all M stored sequences",
-        "ours_ms": ours_ms,
-        "baseline_ms": baseline_ms,
-    }
+    return compared(
+        sides,
+        5,
+        benchmark="DAM evaluation",
+        setting=dam.setting,
+        baseline="plain loop over n, all M stored sequences",
+    )
 
 
 def aggregation(folder: Path, table: str, runs: int, how: str) -> tuple[float, int]:
