@@ -127,3 +127,15 @@ def pytest_collection_modifyitems(items):
     """Begin with the modules that have slow tests, so that no long one is left to one worker at the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture
+def one_thread():
+    """One thread of torch, as in a job; afterwards all settings as they were."""
+    import torch
+
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(1)
+    torch.set_deterministic_debug_mode("default")
+    torch.utils.deterministic.fill_uninitialized_memory = True

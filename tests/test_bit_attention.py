@@ -18,15 +18,7 @@ from memorization.models.one_layer_gradients import log_odds, loss_and_gradients
 from memorization.models.prefixes import Prefixes
 from memorization.models.transformer import TransformerLearner
 
-
-@pytest.fixture(autouse=True)
-def torch_settings():
-    """One thread, as in a job; afterwards all settings as they were."""
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(1)
-    torch.set_deterministic_debug_mode("default")
-    torch.utils.deterministic.fill_uninitialized_memory = True
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def random_model(**changed):

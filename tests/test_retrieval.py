@@ -15,15 +15,7 @@ from memorization.models.learners import build_learner
 from memorization.models.retrieval import bit_losses, loss_and_gradients, predict
 from memorization.sequences import generate_sequence_set
 
-
-@pytest.fixture(autouse=True)
-def torch_settings():
-    """One thread, as in a job; afterwards all settings as they were."""
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(1)
-    torch.set_deterministic_debug_mode("default")
-    torch.utils.deterministic.fill_uninitialized_memory = True
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def plain_loss(A_logits, B_logits, eta, memory, zeta, share):
