@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pandas as pd
 
+from ..ideal_observer import TIE
 from ..sequences import HELD_OUT
 from .fits import FORMS, Fit, fit_forgetting
-from .registry import METRICS, RANK_BAND, TABLES
+from .registry import METRICS, RANK_BAND, TABLES, WITH_IDEAL
 from .student import two_sided_quantile
 from .theory import queue_occupancy
 
@@ -25,7 +26,7 @@ THRESHOLDS = (0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 
 def by_epoch(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
     """Return the mean over the tested sequences of each set, at each epoch."""
-    return _mean_over_sequences(epochs, TABLES["by_epoch"].keys)
+    return _with_fraction_of_ideal(_mean_over_sequences(epochs, TABLES["by_epoch"].keys))
 
 
 def by_weights(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
@@ -33,7 +34,7 @@ def by_weights(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
 
     The number of parameters stands beside it.
     """
-    means = _mean_over_sequences(evaluation, ("weights", "sequence_set"))
+    means = _with_fraction_of_ideal(_mean_over_sequences(evaluation, ("weights", "sequence_set")))
     return means.assign(num_parameters=evaluation.attrs["num_parameters"])
 
 
@@ -43,7 +44,8 @@ def by_rank(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
     The bands are 0, 1 – 2, 3 – 6, … (powers of two, less 1) up to K − 1.
     """
     trained = evaluation[evaluation["sequence_set"] != HELD_OUT]
-    return _mean_over_sequences(_with_rank_bands(trained, args), TABLES["by_rank"].keys)
+    means = _mean_over_sequences(_with_rank_bands(trained, args), TABLES["by_rank"].keys)
+    return _with_fraction_of_ideal(means)
 
 
 def by_appearances(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
@@ -53,7 +55,7 @@ def by_appearances(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
     """
     low, high = _bands(evaluation["num_appearances"].to_numpy())
     table = evaluation.assign(appearances_low=low, appearances_high=high)
-    return _mean_over_sequences(table, TABLES["by_appearances"].keys)
+    return _with_fraction_of_ideal(_mean_over_sequences(table, TABLES["by_appearances"].keys))
 
 
 def by_position(positions: pd.DataFrame, args: dict) -> pd.DataFrame:
@@ -61,7 +63,7 @@ def by_position(positions: pd.DataFrame, args: dict) -> pd.DataFrame:
 
     There is one for each kind of weights.
     """
-    return positions
+    return _with_fraction_of_ideal(positions)
 
 
 def diagnostics(table: pd.DataFrame, args: dict) -> pd.DataFrame:
@@ -96,7 +98,7 @@ def occupancy(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
             rows = evaluation[(evaluation["weights"] == weights) & (evaluation["sequence_set"] == sequence_set)]
             held = queue_occupancy(args, iteration, sequence_set)[rows["sequence_rank"]]
             parts.append(rows.assign(occupancy=held))
-    return _mean_over_sequences(pd.concat(parts), TABLES["occupancy"].keys)
+    return _with_fraction_of_ideal(_mean_over_sequences(pd.concat(parts), TABLES["occupancy"].keys))
 
 
 def forgetting(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
@@ -105,7 +107,7 @@ def forgetting(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
     The mean occupancy of the tested sequences stands beside (NaN for a model without a queue).
     """
     since = _with_rank_bands(_since_left(epochs, args), args)
-    means = _mean_over_sequences(since, ("iter", *TABLES["forgetting"].keys))
+    means = _mean_over_sequences(since, ("iter", *TABLES["forgetting"].keys), METRICS)
     # The same sequences are tested at each moment: the mean of theirs, band by band.
     tested = _with_rank_bands(since[["sequence_rank"]].drop_duplicates().sort_values("sequence_rank"), args)
     rank_low, first, count = np.unique(tested["rank_low"], return_index=True, return_counts=True)
@@ -285,10 +287,23 @@ def _iteration_of_weights(args: dict) -> dict[str, int]:
     return {**before, "final": args["num_iters"]}
 
 
-def _mean_over_sequences(table: pd.DataFrame, keys: tuple[str, ...]) -> pd.DataFrame:
+def _mean_over_sequences(
+    table: pd.DataFrame, keys: tuple[str, ...], metrics: tuple[str, ...] = WITH_IDEAL
+) -> pd.DataFrame:
     """Return the mean of each metric over the rows of each key, and their number."""
-    sums = _sums_over_sequences(table, keys, METRICS)
-    return sums.assign(**{metric: sums[metric] / sums[NUM_SEQUENCES] for metric in METRICS})
+    sums = _sums_over_sequences(table, keys, metrics)
+    return sums.assign(**{metric: sums[metric] / sums[NUM_SEQUENCES] for metric in metrics})
+
+
+def _with_fraction_of_ideal(means: pd.DataFrame) -> pd.DataFrame:
+    """Return ``means`` with (accuracy − 0.5) / (accuracy of the ideal observer − 0.5).
+
+    NaN if the ideal observer is at chance.
+    """
+    above_chance = means["ideal_accuracy"] - 0.5
+    return means.assign(
+        fraction_of_ideal=(means["accuracy"] - 0.5) / above_chance.where(above_chance > TIE, math.nan)
+    )
 
 
 def _sums_over_sequences(table: pd.DataFrame, keys: tuple[str, ...], metrics: tuple[str, ...]) -> pd.DataFrame:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 METRICS = ("loss", "accuracy")
+# What was measured, and what the ideal observer has on the same sequences.
+WITH_IDEAL = (*METRICS, "ideal_loss", "ideal_accuracy")
 RANK_BAND = ("rank_low", "rank_high")
 FORMS_OF_FORGETTING = ("exponential", "power_law", "stretched_exponential")
 
@@ -27,7 +29,7 @@ class Table:
     """The table of a run that it is computed from: ``<run>_<source>.parquet``."""
     keys: tuple[str, ...]
     """The columns that, after those of the condition, tell its rows apart."""
-    metrics: tuple[str, ...] = METRICS
+    metrics: tuple[str, ...] = (*WITH_IDEAL, "fraction_of_ideal")
     """The numbers that are averaged over seeds."""
     columns: tuple[str, ...] | None = None
     """The columns of the source that it needs; None: all. At the reference scale a source has 20 million rows."""
@@ -39,25 +41,25 @@ TABLES = {
     "by_epoch": Table(
         source="epochs",
         keys=("epoch", "iter", "current_set", "sequence_set"),
-        columns=("epoch", "iter", "current_set", "sequence_set", *METRICS),
+        columns=("epoch", "iter", "current_set", "sequence_set", *WITH_IDEAL),
         of_every_group=True,
     ),
     "by_rank": Table(
         source="evaluation",
         keys=("weights", "sequence_set", *RANK_BAND),
-        columns=("weights", "sequence_set", "sequence_rank", *METRICS),
+        columns=("weights", "sequence_set", "sequence_rank", *WITH_IDEAL),
         of_every_group=True,
     ),
     "by_appearances": Table(
         source="evaluation",
         keys=("weights", "sequence_set", "appearances_low", "appearances_high"),
-        columns=("weights", "sequence_set", "num_appearances", *METRICS),
+        columns=("weights", "sequence_set", "num_appearances", *WITH_IDEAL),
         of_every_group=True,
     ),
     "by_weights": Table(
         source="evaluation",
         keys=("weights", "sequence_set", "num_parameters"),
-        columns=("weights", "sequence_set", *METRICS),
+        columns=("weights", "sequence_set", *WITH_IDEAL),
         of_every_group=True,
     ),
     "by_position": Table(source="positions", keys=("weights", "sequence_set", "position")),
@@ -72,7 +74,7 @@ TABLES = {
     "occupancy": Table(
         source="evaluation",
         keys=("weights", "sequence_set", "sequence_rank", "occupancy"),
-        columns=("weights", "sequence_set", "sequence_rank", *METRICS),
+        columns=("weights", "sequence_set", "sequence_rank", *WITH_IDEAL),
     ),
     "forgetting": Table(
         source="epochs",
