@@ -245,12 +245,34 @@ class DamSettings(RunSettings):
     H: Count = _setting("heads: dimension of the keys", ge=1)
     M: Count = _setting("capacity of the memory", unit="sequences", ge=1)
     eta: Number = _setting("η, how sharply the memory is retrieved from", default=10.0, gt=0)
-    freeze: Literal["none", "A", "both"] = _setting(
-        "what gets no update after the first switch: A, or both A and B", stage=Stage.SWITCH, default="none"
+    initial_heads: Literal["random", "one_bit"] = _setting(
+        "initial A and B: random logits, or heads that read one bit each", default="random", neutral="random"
+    )
+    logits_std: Number = _setting(
+        "standard deviation of the random initial logits of A and B", default=0.1, gt=0, neutral=0.1
+    )
+    A_and_B_trainable: bool = _setting("whether A and B are trained at all", default=True, neutral=True)
+    freeze: Literal["none", "A", "B", "both"] = _setting(
+        "what gets no update after the first switch: A, B, or both", stage=Stage.SWITCH, default="none"
     )
     clear_memory_at_switch: bool = _setting(
         "whether the memory is emptied at each switch", stage=Stage.SWITCH, default=False
     )
+
+    def impossible(self) -> Iterator[tuple[str, str]]:
+        """Yield each impossible combination of settings.
+
+        Each is given as the setting at fault and what is wrong.
+        """
+        yield from super().impossible()
+        if self.initial_heads == "one_bit" and self.H > self.N:
+            yield ("H", f"{self.H} heads cannot read a bit each of {self.N}: set H to {self.N} or less")
+        if self.freeze != "none" and not self.A_and_B_trainable:
+            yield (
+                "freeze",
+                f'"{self.freeze}" needs A and B that were trained before: set A_and_B_trainable to true, or '
+                'freeze to "none"',
+            )
 
     def resolved(self) -> dict[str, Any]:
         """Return every setting, with what follows from others filled in, as a flat dict."""
