@@ -47,6 +47,8 @@ def generated_evaluation(seed: int) -> pd.DataFrame:
                         "num_appearances": generator.poisson(1e6 / np.arange(1, number + 1)),
                         "loss": generator.random(number, dtype=np.float32),
                         "accuracy": generator.random(number, dtype=np.float32),
+                        "ideal_loss": generator.random(number, dtype=np.float32),
+                        "ideal_accuracy": generator.random(number, dtype=np.float32),
                     }
                 )
             )

@@ -51,12 +51,11 @@ def train(folder: Path) -> None:
 
 def evaluate(folder: Path) -> None:
     """Evaluate all sequences under all kinds of weights."""
-    from memorization.training.evaluation import epoch_table, evaluate_run
+    from memorization.training.evaluation import evaluate_run
 
     results = read_pickle(folder / "run.pkl")
     sequence_sets, _ = read_sequences(folder / "sequences.pkl")
-    tables = evaluate_run(results, sequence_sets, 10_000)
-    for name, table in (*tables.items(), ("epochs", epoch_table(results["logs"]))):
+    for name, table in evaluate_run(results, sequence_sets, 10_000).items():
         write_table(table, folder / f"{name}.parquet")
 
 

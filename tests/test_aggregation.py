@@ -29,6 +29,8 @@ def evaluation(accuracy, weights="final", sequence_set=0, appearances=0):
             "num_appearances": appearances,
             "loss": np.float32(1 - np.array(accuracy)),
             "accuracy": np.float32(accuracy),
+            "ideal_loss": np.float32(0.1),
+            "ideal_accuracy": np.float32(0.9),
         }
     )
     table.attrs["num_parameters"] = 10
@@ -118,6 +120,8 @@ def test_epochs_are_means_over_the_tested_sequences_of_each_set():
             "sequence_rank": [0, 10, 0, 0, 10],
             "loss": [0.2, 0.4, 0.5, 0.1, 0.3],
             "accuracy": [0.8, 0.6, 0.5, 0.9, 0.7],
+            "ideal_loss": [0.1, 0.2, 0.1, 0.1, 0.2],
+            "ideal_accuracy": [1.0, 0.8, 1.0, 0.5, 0.5],
         }
     )
     table = aggregate("by_epoch", [run], [{}])
@@ -125,6 +129,9 @@ def test_epochs_are_means_over_the_tested_sequences_of_each_set():
     assert table[keys].to_numpy().tolist() == [[1, 10, 0, 0], [2, 20, 1, 0], [2, 20, 1, 1]]
     assert table["loss_mean"].tolist() == pytest.approx([0.3, 0.5, 0.2])
     assert table["accuracy_mean"].tolist() == pytest.approx([0.7, 0.5, 0.8])
+    assert table["ideal_accuracy_mean"].tolist() == pytest.approx([0.9, 1.0, 0.5])
+    # Nobody could be above chance on the last one.
+    np.testing.assert_allclose(table["fraction_of_ideal_mean"], [0.5, 0.0, math.nan])
 
 
 @pytest.mark.parametrize("degrees", [1, 2, 3, 4, 9, 10, 99, 1000])

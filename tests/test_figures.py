@@ -26,7 +26,7 @@ from memorization.tables.registry import (
     read_table_of_group,
     tables_of_figure,
 )
-from memorization.training.evaluation import diagnostics_table, epoch_table, evaluate_run
+from memorization.training.evaluation import evaluate_run
 
 SCRIPTS = REPOSITORY / "workflow" / "scripts"
 FIGURES = sorted(path.stem.removeprefix("plot_") for path in SCRIPTS.glob("plot_*.py"))
@@ -55,10 +55,7 @@ class Group(dict):
         for model, changed in found:
             for seed in range(2):
                 args = SETTINGS_OF_MODEL[model](**OF_MODEL[model] | changed, model=model, seed=seed).resolved()
-                results, sets = trained(args)
-                logs = results["logs"]
-                tables = {"epochs": epoch_table(logs), "diagnostics": diagnostics_table(logs)}
-                self.runs.append(tables | evaluate_run(results, sets, 30))
+                self.runs.append(evaluate_run(*trained(args), 30))
                 self.conditions.append({key: args.get(key) for key in keys})
                 self.settings.append(args)
 

@@ -11,26 +11,32 @@ from memorization.ideal_observer import ideal_predictions, ideal_scores
 from memorization.sequences import generate_sequence_set, rank_probabilities
 
 
-def by_enumeration(known, weights, sequence):
+def by_enumeration(known, weights, sequence, smoothing=0.0):
     """Return P(1) for each bit of one sequence by looking at every known sequence."""
     probabilities = []
     for n in range(len(sequence)):
         alike = [r for r in range(len(known)) if list(known[r][:n]) == list(sequence[:n])]
-        total = sum(weights[r] for r in alike)
-        ones = sum(weights[r] for r in alike if known[r][n] == 1)
+        total = sum(weights[r] for r in alike) + 2 * smoothing
+        ones = sum(weights[r] for r in alike if known[r][n] == 1) + smoothing
         probabilities.append(ones / total if total > 0 else 0.5)
     return probabilities
 
 
-@given(K=st.integers(1, 12), L=st.integers(1, 20), T=st.integers(0, 6), seed=st.integers(0, 10_000))
-def test_predictions_are_those_of_a_plain_loop(K, L, T, seed):
+@given(
+    K=st.integers(1, 12),
+    L=st.integers(1, 20),
+    T=st.integers(0, 6),
+    smoothing=st.sampled_from([0.0, 0.1, 2.0]),
+    seed=st.integers(0, 10_000),
+)
+def test_predictions_are_those_of_a_plain_loop(K, L, T, smoothing, seed):
     rng = np.random.default_rng(seed)
     # Few different bits, so that prefixes are shared and sequences are in the set twice.
     known = rng.integers(0, 2, (K, L)) & (rng.random((K, L)) < 0.5)
     tested = np.concatenate([known[rng.integers(0, K, T)], rng.integers(0, 2, (3, L))])
     weights = rng.integers(0, 3, K) * rng.random(K)
-    found = np.stack(list(ideal_predictions(known, weights, tested)), axis=1)
-    expected = [by_enumeration(known, weights, sequence) for sequence in tested]
+    found = np.stack(list(ideal_predictions(known, weights, tested, smoothing)), axis=1)
+    expected = [by_enumeration(known, weights, sequence, smoothing) for sequence in tested]
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
 

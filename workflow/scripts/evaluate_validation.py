@@ -3,11 +3,10 @@
 It also tabulates what was logged each epoch. Beside it stands what the ideal observer has.
 """
 
-from memorization.ideal_observer import add_ideal
 from memorization.storage.cache import read_pickle, read_sequences, write_table
 from memorization.storage.log import cpu_time_logged, start_log
 from memorization.storage.provenance import write_provenance
-from memorization.training.evaluation import diagnostics_table, epoch_table, evaluate_run
+from memorization.training.evaluation import evaluate_run
 
 start_log(snakemake.log[0])
 settings = snakemake.params.settings
@@ -17,9 +16,6 @@ results["args"] = settings | results["args"]
 sequence_sets, _ = read_sequences(snakemake.input.sequences)
 with cpu_time_logged("evaluation"):
     tables = evaluate_run(results, sequence_sets, settings["num_held_out"])
-tables["epochs"] = epoch_table(results["logs"])
-tables["diagnostics"] = diagnostics_table(results["logs"])
-add_ideal(tables, sequence_sets, results["args"])
 for name, table in tables.items():
     write_table(table, snakemake.output[name])
 write_provenance(snakemake)

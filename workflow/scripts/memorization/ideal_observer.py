@@ -1,4 +1,4 @@
-"""The ideal observer: the best prediction that knowledge of a set of sequences allows.
+"""The ideal observer: the best prediction that a known set of sequences allows.
 
 It knows the K sequences and how likely each of them is. It has seen the first bits of one and says the probability
 that the next bit is 1. No model that learns the set can do better on average. The equations are in docs/models.md,
@@ -18,11 +18,14 @@ from .sequences import HELD_OUT, rank_probabilities
 TIE = 1e-12
 
 
-def ideal_predictions(known: np.ndarray, weights: np.ndarray, tested: np.ndarray) -> Iterator[np.ndarray]:
+def ideal_predictions(
+    known: np.ndarray, weights: np.ndarray, tested: np.ndarray, smoothing: float = 0.0
+) -> Iterator[np.ndarray]:
     """Yield P(bit n is 1 | the bits before it) for each n = 0 … L−1, (T,) each.
 
     It is the share of the weight of the known sequences with the same first n bits that has a 1 next. It is 0.5 if
-    no known sequence has these bits, or if those that have them weigh nothing.
+    no known sequence has these bits, or if those that have them weigh nothing. A ``smoothing`` adds to the weight
+    of each value of the next bit: then it is the prediction of a smoothed prefix tree.
 
     The sequences are sorted once. Those that share their first n bits then follow each other, for every n. So the
     work is O((K + T) L), and no more than a few numbers for each sequence are held at a time.
@@ -31,6 +34,7 @@ def ideal_predictions(known: np.ndarray, weights: np.ndarray, tested: np.ndarray
         known: the sequences that the observer knows, (K, L) of 0/1.
         weights: how likely each is, (K,) of numbers ≥ 0 that need not sum to 1.
         tested: the sequences whose bits are predicted, (T, L) of 0/1.
+        smoothing: the weight that is added to each value of the next bit.
     """
     K, L = known.shape
     packed = np.concatenate([np.packbits(bits.astype(np.uint8), axis=1) for bits in (known, tested)])
@@ -43,14 +47,14 @@ def ideal_predictions(known: np.ndarray, weights: np.ndarray, tested: np.ndarray
     for n in range(L):
         group = np.cumsum(shared < n)
         is_one = (packed[order, n // 8] >> (7 - n % 8)) & 1
-        all_weight = np.bincount(group, weights=weight)
-        weight_of_one = np.bincount(group, weights=weight * is_one)
+        all_weight = np.bincount(group, weights=weight) + 2 * smoothing
+        weight_of_one = np.bincount(group, weights=weight * is_one) + smoothing
         share = np.divide(weight_of_one, all_weight, out=np.full_like(all_weight, 0.5), where=all_weight > 0)
         yield share[group[of_tested]]
 
 
 def _shared_bits(packed: np.ndarray) -> np.ndarray:
-    """Return how many first bits each row has in common with the row before it, (rows,).
+    """Return how many first bits each row shares with the row before it, (rows,).
 
     ``packed`` (rows, bytes) are sorted bits, eight in a byte. It is −1 for the first row.
     """
@@ -66,7 +70,7 @@ def _shared_bits(packed: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class IdealScores:
-    """Loss (nats) and accuracy of the ideal observer, means over the bits or over the sequences."""
+    """Loss (nats) and accuracy of the ideal observer, means over bits or sequences."""
 
     sequence_loss: np.ndarray
     """Of each tested sequence, the mean over its predicted bits, (T,)."""

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
+from ..ideal_observer import add_ideal
 from ..models.learners import (
     Learner,
     StateDict,
@@ -40,14 +41,16 @@ def evaluate_run(results: dict, sequence_sets: list[np.ndarray], num_held_out: i
     """Evaluate all sequences of a run, and held-out ones, under each kind of weights.
 
     ``results`` is the content of ``<run>.pkl``, ``sequence_sets`` the run's integer arrays (K, L).
-    ``num_held_out`` sequences that are in no set are evaluated too.
+    ``num_held_out`` sequences that are in no set are evaluated too. Loss and accuracy of the ideal observer stand
+    beside those measured.
 
     Returns the tables
 
     * ``evaluation``, a row for each (weights, set, sequence), see `sequence_table`; its ``attrs`` hold the
       ``num_parameters`` of the model;
     * ``positions``, a row for each (weights, set, position of the predicted bit), see `position_table`;
-    * ``attention``, for each kind of weights the rows of `attention_table`: means over the held-out sequences.
+    * ``attention``, for each kind of weights the rows of `attention_table`: means over the held-out sequences;
+    * ``epochs`` and ``diagnostics``, from the logs: see `epoch_table` and `diagnostics_table`.
     """
     settings = SimpleNamespace(**results["args"])
     set_up_torch(settings)
@@ -69,7 +72,9 @@ def evaluate_run(results: dict, sequence_sets: list[np.ndarray], num_held_out: i
     whole = {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
     # One number for the whole table: pandas keeps attrs in the metadata of a .parquet file.
     whole["evaluation"].attrs["num_parameters"] = results["args"]["num_parameters"]
-    return whole
+    logged = {"epochs": epoch_table(results["logs"]), "diagnostics": diagnostics_table(results["logs"])}
+    add_ideal(whole | logged, sequence_sets, results["args"])
+    return whole | logged
 
 
 def mean_metrics(learner: Learner, sequences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
