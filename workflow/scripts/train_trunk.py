@@ -13,7 +13,7 @@ from memorization.training.training import Training
 
 log = start_log(snakemake.log[0])
 settings = snakemake.params.settings
-first_set = generate_sequence_set(settings["seed"], 0, settings["K"], settings["len_context"])
+first_set = generate_sequence_set(settings["sequences_seed"], 0, settings["K"], settings["len_context"])
 checkpoint = Checkpoint(
     snakemake.output.trunk,
     snakemake.params.code,

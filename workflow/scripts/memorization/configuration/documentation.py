@@ -55,8 +55,9 @@ A setting can be given in an experiment, in one of its `conditions`, in a `sweep
 of its model. A condition wins over its experiment, and the experiment wins over `defaults`. A setting that has no
 default must be given.
 
-The same seed gives the same sequences, batches and initial weights in every condition of an experiment. If there
-is a mistake, nothing is run: the call ends, with one line for each mistake.
+The same seed gives the same sequences, batches and initial weights in every condition of an experiment.
+`sequences_seed` and `weights_seed` replace it for one of the two, for instance to train from other initial weights
+on the same data. If there is a mistake, nothing is run: the call ends, with one line for each mistake.
 
 `snakemake -n` shows what a change would run. Only what depends on the change is computed again: the column *from*
 of the tables below says from which point on a setting matters. Runs that differ only in settings that matter from

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from .identity import settings_without_neutral_value
-from .settings import SETTINGS_OF_MODEL, DamSettings, RunSettings, TransformerSettings
+from .settings import SEEDS, SETTINGS_OF_MODEL, DamSettings, RunSettings, TransformerSettings
 from .shape import (
     EXPERIMENT_KEYS,
     Condition,
@@ -322,8 +322,9 @@ def _condition_keys(conditions: list[RunSettings], experiment: Experiment) -> li
 def _runs(group: str, settings: RunSettings, keys: list[str], experiment: Experiment) -> list[Run]:
     """Return the runs of one condition, one for each seed."""
     resolved = settings.resolved()
-    # As resolved: what null stands for, and 0 for the exponent of a uniform sampling.
-    condition = {key: resolved.get(key) for key in keys}
+    # As resolved: what null stands for, and 0 for the exponent of a uniform sampling. A seed that is null is that
+    # of each run.
+    condition = {key: getattr(settings, key) if key in SEEDS else resolved.get(key) for key in keys}
     # The name leaves out a setting that no sweep names and that has its default.
     swept, fields = _swept(experiment), type(settings).model_fields
     named = {
@@ -332,7 +333,12 @@ def _runs(group: str, settings: RunSettings, keys: list[str], experiment: Experi
         if key in swept or key not in fields or getattr(settings, key) != fields[key].default
     }
     return [
-        Run(group, run_name(settings.model, named, seed), resolved | {"seed": seed}, condition)
+        Run(
+            group,
+            run_name(settings.model, named, seed),
+            settings.model_copy(update={"seed": seed}).resolved(),
+            condition,
+        )
         for seed in range(experiment.seeds)
     ]
 

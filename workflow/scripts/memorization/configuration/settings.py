@@ -56,6 +56,9 @@ def _setting(
     return Field(description=meaning, json_schema_extra=extra, **field)
 
 
+SEEDS = ("sequences_seed", "weights_seed")
+"""The settings that are the seed of the run unless they are given."""
+
 SETTINGS_OF_MODEL: dict[str, type["RunSettings"]] = {}
 """The settings class of each model. Each class that names its model below is entered by itself."""
 
@@ -90,7 +93,13 @@ class RunSettings(BaseModel):
     lr: Number = _setting("learning rate", default=1e-3, gt=0)
     weight_decay: Number = _setting("weight decay: in the gradient (adam) or decoupled (adamw)", default=0.0, ge=0)
     seed: Count = _setting(
-        "seed of the sequences, batches and weights; set by `seeds`, not in the configuration", ge=0
+        "seed of the sequences, batches and initial weights; set by `seeds`, not in the configuration", ge=0
+    )
+    sequences_seed: Count | None = _setting(
+        "seed of the sequences and batches; null: the seed of the run", default=None, neutral=None, ge=0
+    )
+    weights_seed: Count | None = _setting(
+        "seed of the initial weights; null: the seed of the run", default=None, neutral=None, ge=0
     )
     num_held_out: Count = _setting(
         "sequences of the evaluation that are never trained on",
@@ -169,6 +178,8 @@ class RunSettings(BaseModel):
         settings["num_iters"] = self.num_iters_per_set * (self.num_switches + 1)
         if self.sequence_sampling_distribution == "uniform":
             settings["zipf_exponent"] = 0.0
+        for key in SEEDS:
+            settings[key] = self.seed if settings[key] is None else settings[key]
         return settings
 
 

@@ -140,7 +140,7 @@ def initial_generator(settings: SimpleNamespace) -> torch.Generator:
 
     It is on the CPU also if the model is not, so that the weights are the same on every device.
     """
-    seed = random_generator(settings.seed, Stream.INITIALISATION).integers(2**63)
+    seed = random_generator(settings.weights_seed, Stream.INITIALISATION).integers(2**63)
     return torch.Generator().manual_seed(int(seed))
 
 

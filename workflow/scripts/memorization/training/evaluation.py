@@ -55,7 +55,9 @@ def evaluate_run(results: dict, sequence_sets: list[np.ndarray], num_held_out: i
     settings = SimpleNamespace(**results["args"])
     set_up_torch(settings)
     learner = build_learner(settings, sequence_sets)
-    held_out = generate_held_out_sequences(settings.seed, num_held_out, settings.len_context, sequence_sets)
+    held_out = generate_held_out_sequences(
+        settings.sequences_seed, num_held_out, settings.len_context, sequence_sets
+    )
     appearances = final_appearances(results["logs"])
     tables: dict[str, list[pd.DataFrame]] = {"evaluation": [], "positions": [], "attention": []}
     for weights, state_dict, num_sets_seen in evaluated_weights(results, learner):

@@ -65,7 +65,7 @@ class Training:
         for iteration in progress(range(self.iteration, until)):
             if iteration in self.switch_start_iter[1:]:
                 self._switch()
-            ranks = sample_batch_ranks(self.cumulative, settings.batch_size, settings.seed, iteration)
+            ranks = sample_batch_ranks(self.cumulative, settings.batch_size, settings.sequences_seed, iteration)
             np.add.at(self.num_appearances, ranks, 1)
             batch = self.sequences[torch.from_numpy(ranks).to(settings.device)].long()  # (B, L)
             self.epoch_loss += self.learner.learn(batch, self.current_set * settings.K + ranks)
