@@ -1,6 +1,7 @@
 """Evaluate all sequences of a run under each kind of weights.
 
-It also tabulates what was logged each epoch. Beside it stands what the ideal observer has.
+It also tabulates what was logged each epoch, and the tests after switches. Beside both stands what the ideal
+observer has.
 """
 
 from memorization.ideal_observer import add_ideal
@@ -17,7 +18,7 @@ results["args"] = settings | results["args"]
 sequence_sets, _ = read_sequences(snakemake.input.sequences)
 with cpu_time_logged("evaluation"):
     tables = evaluate_run(results, sequence_sets, settings["num_held_out"])
-tables["epochs"] = epoch_table(results["logs"])
+tables["epochs"] = epoch_table(results["logs"], results.get("tests_after_switch", ()))
 tables["diagnostics"] = diagnostics_table(results["logs"])
 add_ideal(tables, sequence_sets, results["args"])
 for name, table in tables.items():

@@ -3,7 +3,9 @@
 All sequences are evaluated under each kind of weights. Other tables hold the logs of the training.
 """
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from types import SimpleNamespace
 
 import numpy as np
@@ -152,16 +154,18 @@ def final_appearances(logs: list[dict]) -> dict[int, np.ndarray]:
     return {entry["sequence_set"]: entry["num_appearances"] for entry in logs}
 
 
-def epoch_table(logs: list[dict]) -> pd.DataFrame:
-    """Return the tests of all epochs, one row for each (epoch, set, sequence).
+def epoch_table(logs: list[dict], tests_after_switch: Sequence[dict] = ()) -> pd.DataFrame:
+    """Return the tests of a run in order, one row for each (iteration, set, sequence).
 
-    ``current_set`` is the set that is trained on, ``sequence_set`` the set that is tested.
+    They are those at the ends of epochs, and those ``tests_after_switch`` of the run's pickle. ``epoch`` is the
+    number of finished epochs, ``current_set`` the set that is trained on, ``sequence_set`` the set that is tested.
     """
+    ends = [entry["iter"] for entry in logs]
     tables = [
         pd.DataFrame(
             {
                 # Small types, because there are many rows.
-                "epoch": np.int32(entry["epoch"]),
+                "epoch": np.int32(bisect_right(ends, entry["iter"])),
                 "iter": np.int32(entry["iter"]),
                 "current_set": np.int16(entry["sequence_set"]),
                 "sequence_set": entry["test_metrics"]["sequence_set"].astype(np.int16),
@@ -170,7 +174,7 @@ def epoch_table(logs: list[dict]) -> pd.DataFrame:
                 "accuracy": entry["test_metrics"]["accuracy"],
             }
         )
-        for entry in logs
+        for entry in sorted([*logs, *tests_after_switch], key=itemgetter("iter"))
     ]
     return pd.concat(tables, ignore_index=True)
 
