@@ -5,6 +5,7 @@ rule evaluate_validation:
     output:
         evaluation=f"{RUN}_evaluation.parquet",
         positions=f"{RUN}_positions.parquet",
+        predictions=f"{RUN}_predictions.parquet",
         attention=f"{RUN}_attention.parquet",
         epochs=f"{RUN}_epochs.parquet",
         diagnostics=f"{RUN}_diagnostics.parquet",

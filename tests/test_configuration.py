@@ -167,6 +167,9 @@ def test_the_files_of_the_repository_are_sound_and_fit_the_schema(name):
         {"conditions": [{"seeds": 3}]},
         {"conditions": [{"sweep": {"lrr": [1]}}]},
         {"conditions": [{"num_switches": -1}]},
+        {"test_iters_after_switch": [1, 1]},
+        {"test_iters_after_switch": [0]},
+        {"sweep": {"test_iters_after_switch": [[1], [2]]}},
     ],
     ids=str,
 )
@@ -312,6 +315,11 @@ CHANGED = [
         f"lr: {[i / 1000 for i in range(1, 1200)]}",
         ": 1199 conditions with 2 seeds are 2398 runs, more than 2000; sweep fewer values",
     ),
+    (
+        "freeze: [none, mlp]",
+        "test_iters_after_switch: [1, 2]",
+        ".sweep.test_iters_after_switch: a setting that is a list cannot be swept; give it one list, beside sweep",
+    ),
     # Values.
     (
         "len_context: 12",
@@ -350,6 +358,12 @@ CHANGED = [
         "[mlp]\n    conditions: [{lr: 0.1}, {lr: 1e-1}]",
         ": one_layer_attention_freeze_mlp_seed_0 is there twice; give each condition once",
     ),
+    (
+        "[none, mlp]",
+        "[mlp]\n    conditions: [{test_iters_after_switch: [1]}, {test_iters_after_switch: []}]",
+        ": one_layer_attention_freeze_mlp_seed_0 is there twice; give each condition once "
+        "(test_iters_after_switch tells no conditions apart)",
+    ),
 ]
 # What is added to the experiment of the good file.
 ADDED = [
@@ -359,6 +373,18 @@ ADDED = [
     ("lr: .inf", "lr: inf is not a positive number"),
     ("zipf_exponent: 11", "zipf_exponent: 11 is not a number from 0 to 10"),
     ("attention_trainable: 'no'", 'attention_trainable: "no" is not true or false'),
+    ("lr_after_switch: 0", "lr_after_switch: 0 is not a positive number or null"),
+    *(
+        (
+            f"test_iters_after_switch: {wrong}",
+            f"test_iters_after_switch: {wrong} is not a list of increasing positive integers or null",
+        )
+        for wrong in ("3", "[0, 1]", "[1, 1]", "[2, 1]", "[1.5]", '["a"]', "[true]", "{}")
+    ),
+    (
+        "test_iters_after_switch: [1, 101, 102]",
+        "test_iters_after_switch: 101 is more than num_iters_per_set (100): leave it out",
+    ),
     ("optimizer: sgd", 'optimizer: "sgd" is not one of adam, adamw'),
     ("vocab_size: 3", "vocab_size: 3 is not 2"),
     ("conditions: {lr: 1}", 'conditions: {"lr": 1} is not a list of mappings of settings'),
@@ -390,6 +416,7 @@ DAM = [
     ("freeze: mlp", 'freeze: "mlp" is not one of none, A, both'),
     ("freeze: A", 'freeze: "A" needs a switch after which it begins'),
     ("clear_memory_at_switch: true", "clear_memory_at_switch: true needs a switch"),
+    ("lr_after_switch: 0.1", "lr_after_switch: 0.1 needs a switch: set num_switches to 1 or more, or"),
     ("num_layers: 2", "num_layers: a setting of one_layer_attention and gpt, which dam has not; leave it out"),
     (
         "figures: [swap_by_size]",

@@ -42,17 +42,33 @@ def run_of(name, **changed):
 @pytest.mark.parametrize("model", TYPES)
 def test_every_setting_of_the_first_release_identifies_a_run(model):
     settings = resolved(model)
-    later = SETTINGS_OF_MODEL[model].model_fields.keys() - FIRST_SETTINGS[model]
-    assert FIRST_SETTINGS[model] < SETTINGS_OF_MODEL[model].model_fields.keys() | {"a later one"}
-    assert identity(settings) == {key: value for key, value in settings.items() if key not in later}
+    assert FIRST_SETTINGS[model] <= SETTINGS_OF_MODEL[model].model_fields.keys()
+    assert {key: value for key, value in settings.items() if key in FIRST_SETTINGS[model]}.items() <= (
+        identity(settings).items()
+    )
 
 
 @pytest.mark.parametrize("model", TYPES)
 def test_a_trunk_depends_on_nothing_that_matters_after_the_switch(model):
-    later = {"num_switches": 3, "freeze": {"dam": "A"}.get(model, "mlp"), "reset_optimizer_at_switch": True}
+    later = {
+        "num_switches": 3,
+        "freeze": {"dam": "A"}.get(model, "mlp"),
+        "reset_optimizer_at_switch": True,
+        "lr_after_switch": 0.5,
+        "batch_size_after_switch": 7,
+        "test_iters_after_switch": [1, 4],
+    }
     assert trunk_name(resolved(model)) == trunk_name(resolved(model, num_held_out=5, **later))
     assert trunk_name(resolved(model)) != trunk_name(resolved(model, lr=0.5))
     assert trunk_name(resolved(model)) != trunk_name(resolved(model, seed=4))
+
+
+def test_tests_after_a_switch_are_log_spaced_below_an_epoch_and_none_without_a_switch():
+    assert resolved("dam", num_iters_per_epoch=20)["test_iters_after_switch"] == [1, 2, 3, 5, 8, 12, 18]
+    assert resolved("dam", num_iters_per_epoch=1)["test_iters_after_switch"] == []
+    assert resolved("dam", test_iters_after_switch=[4, 20])["test_iters_after_switch"] == [4, 20]
+    alone = resolved("dam", num_switches=0)
+    assert alone["test_iters_after_switch"] == [] and "test_iters_after_switch" not in identity(alone)
 
 
 @pytest.mark.parametrize("stage", Stage)

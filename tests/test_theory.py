@@ -49,7 +49,10 @@ def test_draws_in_the_queue_are_a_recount_of_the_batches(M, clear):
 
 
 @pytest.mark.parametrize("M", [100, 1000])
-@pytest.mark.parametrize("changed", [{}, {"clear_memory_at_switch": True}, {"reset_model_at_switch": True}])
+@pytest.mark.parametrize(
+    "changed",
+    [{}, {"clear_memory_at_switch": True}, {"reset_model_at_switch": True}, {"batch_size_after_switch": 3}],
+)
 def test_draws_in_the_queue_are_what_the_memory_of_a_run_holds(M, changed):
     results, sets = train_dam(M=M, N=20, num_switches=2, num_iters_per_set=10, **changed)
     owner = {tuple(2 * sequence - 1): s for s, sequences in enumerate(sets) for sequence in sequences}

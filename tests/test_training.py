@@ -2,13 +2,14 @@
 
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 import torch
 from conftest import NUM_HELD_OUT, resolved_settings, train_small_run
 
 from memorization.models.learners import build_learner
 from memorization.sequences import cumulative_probabilities, rank_probabilities, sample_batch_ranks
-from memorization.training.evaluation import evaluate_run
+from memorization.training.evaluation import epoch_table, evaluate_run
 
 
 def test_weights_before_a_switch_are_those_of_a_run_that_ends_there(small_run):
@@ -61,6 +62,39 @@ def test_logs_have_one_entry_an_epoch_with_tests_of_every_tenth_sequence(small_r
     assert logs[3]["test_metrics"]["sequence_set"].tolist() == [0, 0, 0, 1, 1, 1]
     assert logs[3]["test_metrics"]["sequence_rank"].tolist() == [0, 10, 20, 0, 10, 20]
     assert all(entry["lr"] == 1e-2 for entry in logs)
+
+
+def test_tests_after_a_switch_are_those_of_a_run_with_epochs_of_one_iteration():
+    fine, _ = train_small_run(num_iters_per_epoch=1, num_switches=2, test_iters_after_switch=[])
+    coarse, _ = train_small_run(num_switches=2, test_iters_after_switch=[1, 4, 10, 13])
+    assert fine["tests_after_switch"] == []
+    # Iteration 10 of each set is the end of an epoch.
+    tests = coarse["tests_after_switch"]
+    expected = [(21, 1), (24, 1), (33, 1), (41, 2), (44, 2), (53, 2)]
+    assert [(test["iter"], test["sequence_set"]) for test in tests] == expected
+    table = epoch_table(coarse["logs"], tests)
+    assert table["iter"].is_monotonic_increasing
+    of_iterations = table.groupby("iter")["epoch"].unique().map(list).to_dict()
+    assert of_iterations == {
+        **{10 * epoch: [epoch] for epoch in range(1, 7)},
+        **{iteration: [iteration // 10] for iteration, _ in expected},
+    }
+    by_iteration = epoch_table(fine["logs"]).drop(columns="epoch")
+    shared = by_iteration[by_iteration["iter"].isin(table["iter"])].reset_index(drop=True)
+    pd.testing.assert_frame_equal(shared, table.drop(columns="epoch"))
+
+
+def test_lr_and_batch_size_change_at_the_first_switch_and_stay(small_run):
+    changed, _ = train_small_run(num_switches=2, lr_after_switch=1e-3, batch_size_after_switch=5)
+    same, _ = train_small_run(lr_after_switch=1e-2, batch_size_after_switch=16)
+    assert [entry["lr"] for entry in changed["logs"]] == [1e-2] * 2 + [1e-3] * 4
+    assert [int(entry["num_appearances"].sum()) for entry in changed["logs"]] == [160, 320, 50, 100, 50, 100]
+    before = small_run[0]["pre_switch_state_dict"][0]
+    for name, value in small_run[0]["model_state_dict"].items():
+        assert torch.equal(value, same["model_state_dict"][name])
+        moved = (changed["pre_switch_state_dict"][1][name] - before[name]).abs().max()
+        # A step of Adam is at most lr · 0.1 / √0.001 long.
+        assert torch.equal(changed["pre_switch_state_dict"][0][name], before[name]) and 0 < moved < 20 * 3.2e-3
 
 
 def test_earlier_sets_are_tested_only_if_asked_for():

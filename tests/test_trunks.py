@@ -24,6 +24,9 @@ BRANCHES = [
     ("dam", {"freeze": "both", "clear_memory_at_switch": True}),
     ("dam", {"reset_optimizer_at_switch": True, "M": 200}),
     ("dam", {"reset_model_at_switch": True}),
+    ("one_layer_attention", {"lr_after_switch": 1e-3, "num_switches": 2}),
+    ("gpt", {"batch_size_after_switch": 3, "reset_model_at_switch": True}),
+    ("dam", {"lr_after_switch": 1e-3, "batch_size_after_switch": 3}),
 ]
 
 
@@ -53,8 +56,8 @@ def test_a_branch_and_a_continued_training_end_with_the_bytes_of_the_run_trained
     assert (tmp_path / "branch.pkl").read_bytes() == (tmp_path / "alone.pkl").read_bytes()
 
     continued = Training(args, sets, starts)
-    # In an epoch, at its end, at a switch, just after it.
-    for stop in (7, 10, 20, 21, 33):
+    # In an epoch, at its end, at a switch, just after it at a test, between two tests.
+    for stop in (7, 10, 20, 21, 24, 33):
         continued.run(stop)
         checkpoint = written_and_read(continued.checkpoint(), tmp_path / "checkpoint.pkl")
         continued = Training(args, sets, starts)

@@ -1,6 +1,7 @@
 """Evaluate all sequences of a run under each kind of weights.
 
-It also tabulates what was logged each epoch. Beside it stands what the ideal observer has.
+It also tabulates what was logged each epoch, and the tests after switches. Beside both stands what the ideal
+observer has.
 """
 
 from memorization.storage.cache import read_pickle, read_sequences, write_table

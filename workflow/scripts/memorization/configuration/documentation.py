@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from copy import deepcopy
 from typing import Any
 
-from .settings import SETTINGS_OF_MODEL
-from .shape import in_words, schema_at, setting_schemas, shape_schema
+from .settings import SETTINGS_OF_MODEL, allowed_values, is_list
+from .shape import schema_at, setting_schemas, shape_schema
 
 _BEFORE_THE_TABLES = """\
 # The settings
@@ -84,13 +84,20 @@ def _table_of_keys(title: str, location: tuple[str, ...]) -> str:
     for key in place["properties"]:
         schema = schema_at((*location, key))
         default = "must be given" if key in place.get("required", ()) else _default(schema)
-        rows.append((f"`{key}`", in_words(schema), default, schema["description"]))
+        rows.append((f"`{key}`", allowed_values(schema), default, schema["description"]))
     return f"### {title}\n\n{_table(('key', 'value', 'default', 'meaning'), rows)}"
 
 
 def _table_of_settings(model: str) -> str:
     rows = [
-        (f"`{name}`", in_words(schema), schema["unit"], _default(schema), schema["stage"], schema["description"])
+        (
+            f"`{name}`",
+            allowed_values(schema),
+            schema["unit"],
+            _default(schema),
+            schema["stage"],
+            schema["description"],
+        )
         for name, schema in setting_schemas(model).items()
     ]
     return _table(("setting", "value", "unit", "default", "from", "meaning"), rows)
@@ -115,7 +122,8 @@ def configuration_schema() -> dict[str, Any]:
     of_settings = _definitions_of_settings()
     anywhere = {name: _reference(name) for name in of_settings if "." not in name}
     values = definitions["Sweep"]["additionalProperties"]
-    _allow_only(definitions["Sweep"], {name: values | {"items": one} for name, one in anywhere.items()})
+    swept = {name: values | {"items": one} for name, one in anywhere.items() if not is_list(of_settings[name])}
+    _allow_only(definitions["Sweep"], swept)
     _allow_only(definitions["Condition"], anywhere)
     _allow_only(definitions["Experiment"], anywhere)
     for model, defaults in definitions["Defaults"]["properties"].items():

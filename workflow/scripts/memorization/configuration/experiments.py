@@ -10,7 +10,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from .identity import settings_without_neutral_value
-from .settings import SEEDS, SETTINGS_OF_MODEL, DamSettings, RunSettings, TransformerSettings
+from .settings import (
+    OTHERWISE,
+    SETTINGS_OF_MODEL,
+    DamSettings,
+    RunSettings,
+    TransformerSettings,
+    is_list,
+)
 from .shape import (
     EXPERIMENT_KEYS,
     Condition,
@@ -145,8 +152,9 @@ def _expand(
     """Return the mistakes of one experiment, and its runs if there are none."""
     path = f"experiments.{shown_key(group)}"
     mistakes = _given_twice(path, experiment)
-    if too_many := _too_many_runs(path, experiment):
-        return [*mistakes, too_many], []
+    unsweepable = [*_swept_lists(path, experiment), *_too_many_runs(path, experiment)]
+    if unsweepable:
+        return [*mistakes, *unsweepable], []
     found = [_validate(path, given, paths, defaults) for given, paths in _combinations(path, experiment)]
     mistakes += [mistake for new_mistakes, _ in found for mistake in new_mistakes]
     if mistakes:
@@ -160,7 +168,7 @@ def _expand(
         if not NEEDS[need][0](conditions, keys)
     ]
     runs = [run for settings in conditions for run in _runs(group, settings, keys, experiment)]
-    return mistakes + _mistakes_of_names(path, runs), runs
+    return mistakes + _mistakes_of_names(path, runs, experiment), runs
 
 
 def _conditions(path: str, experiment: Experiment) -> list[tuple[str, Condition]]:
@@ -191,7 +199,22 @@ def _given_twice(path: str, experiment: Experiment) -> list[str]:
     return mistakes
 
 
-def _too_many_runs(path: str, experiment: Experiment) -> str | None:
+def _is_list_setting(key: Any) -> bool:
+    """Tell whether a setting of any model is a list."""
+    return any(is_list(setting_schemas(model).get(key, {})) for model in SETTINGS_OF_MODEL)
+
+
+def _swept_lists(path: str, experiment: Experiment) -> list[str]:
+    """Return a line for each sweep of a setting that is a list."""
+    return [
+        f"{where}.sweep.{shown_key(key)}: a setting that is a list cannot be swept; give it one list, beside sweep"
+        for where, entry in [(path, experiment), *_conditions(path, experiment)]
+        for key in entry.sweep.root
+        if _is_list_setting(key)
+    ]
+
+
+def _too_many_runs(path: str, experiment: Experiment) -> list[str]:
     """Return a line with the number of runs if they are too many."""
     conditions = sum(
         math.prod(map(len, (experiment.sweep.root | condition.sweep.root).values()))
@@ -199,11 +222,11 @@ def _too_many_runs(path: str, experiment: Experiment) -> str | None:
     )
     runs = conditions * experiment.seeds
     if runs <= MAX_RUNS:
-        return None
-    return (
+        return []
+    return [
         f"{path}: {conditions} conditions with {experiment.seeds} seeds are {runs} runs, "
         f"more than {MAX_RUNS}; sweep fewer values"
-    )
+    ]
 
 
 def _combinations(path: str, experiment: Experiment) -> Iterator[tuple[dict[str, Any], dict[str, str]]]:
@@ -306,7 +329,8 @@ def _mistakes_of_defaults(defaults: Defaults) -> list[str]:
 def _condition_keys(conditions: list[RunSettings], experiment: Experiment) -> list[str]:
     """Return the keys of a condition: what the runs of an experiment differ in.
 
-    They are the model, the settings that are swept, and those that differ between conditions with one model.
+    They are the model, the settings that are swept, and those that differ between conditions with one model. A
+    setting that is a list is none.
     """
     models = {settings.model for settings in conditions}
     different = [
@@ -314,7 +338,8 @@ def _condition_keys(conditions: list[RunSettings], experiment: Experiment) -> li
         for condition in experiment.conditions
         for key in condition.settings
         # Models without this setting count once each.
-        if len({(settings.model, getattr(settings, key, None)) for settings in conditions}) > len(models)
+        if not _is_list_setting(key)
+        and len({(settings.model, getattr(settings, key, None)) for settings in conditions}) > len(models)
     ]
     return list(dict.fromkeys(["model", *_swept(experiment), *different]))
 
@@ -324,7 +349,7 @@ def _runs(group: str, settings: RunSettings, keys: list[str], experiment: Experi
     resolved = settings.resolved()
     # As resolved: what null stands for, and 0 for the exponent of a uniform sampling. A seed that is null is that
     # of each run.
-    condition = {key: getattr(settings, key) if key in SEEDS else resolved.get(key) for key in keys}
+    condition = {key: getattr(settings, key) if OTHERWISE.get(key) == "seed" else resolved.get(key) for key in keys}
     # The name leaves out a setting that no sweep names and that has its default.
     swept, fields = _swept(experiment), type(settings).model_fields
     named = {
@@ -350,11 +375,15 @@ def run_name(model: str, condition: dict[str, Any], seed: int) -> str:
     return "_".join([model, *swept, f"seed_{seed}"])
 
 
-def _mistakes_of_names(path: str, runs: list[Run]) -> list[str]:
+def _mistakes_of_names(path: str, runs: list[Run], experiment: Experiment) -> list[str]:
     """Return a line for each name that two runs have, or that is too long."""
     names = Counter(run.name for run in runs if run.settings["seed"] == 0)
+    lists = {key for condition in experiment.conditions for key in condition.settings if _is_list_setting(key)}
+    hint = f" ({', '.join(sorted(lists))} tells no conditions apart)" if lists else ""
     return [
-        f"{path}: {name} is there twice; give each condition once" for name, number in names.items() if number > 1
+        f"{path}: {name} is there twice; give each condition once{hint}"
+        for name, number in names.items()
+        if number > 1
     ] + [
         f"{path}.sweep: a run's name of {len(name)} characters, {name[:40]}…, is longer than "
         f"{MAX_RUN_NAME}; sweep fewer settings"

@@ -8,10 +8,13 @@ import re
 from collections.abc import Iterator
 from enum import StrEnum
 from functools import cache
+from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticUndefined
+
+from .wording import shown
 
 
 def _yaml_float(value: Any) -> Any:
@@ -28,6 +31,30 @@ Number = Annotated[float, BeforeValidator(_yaml_float)]
 # The upper limit of every count. It keeps sums and products of settings far from overflow.
 LARGEST = 10**9
 Count = Annotated[int, Field(le=LARGEST)]
+
+
+def _increasing(values: list[int]) -> list[int]:
+    if any(low >= high for low, high in pairwise(values)):
+        raise ValueError
+    return values
+
+
+# A setting that is a list: it cannot be swept, and tells no conditions apart.
+Iterations = Annotated[
+    list[Annotated[Count, Field(ge=1)]],
+    AfterValidator(_increasing),
+    Field(json_schema_extra={"allowed": "a list of increasing positive integers", "uniqueItems": True}),
+]
+
+
+def log_spaced_iterations(below: int) -> list[int]:
+    """Return the iterations 1, 2, 3, 5, 8, 12, 18, … less than ``below``, each half as many again."""
+    iterations = []
+    iteration = 1
+    while iteration < below:
+        iterations.append(iteration)
+        iteration = (3 * iteration + 1) // 2
+    return iterations
 
 
 class Stage(StrEnum):
@@ -56,8 +83,15 @@ def _setting(
     return Field(description=meaning, json_schema_extra=extra, **field)
 
 
-SEEDS = ("sequences_seed", "weights_seed")
-"""The settings that are the seed of the run unless they are given."""
+# The endings of the settings that need a switch, and what such a setting is without one.
+_WITHOUT_A_SWITCH = {"_at_switch": "false", "_after_switch": "null"}
+OTHERWISE = {
+    "sequences_seed": "seed",
+    "weights_seed": "seed",
+    "lr_after_switch": "lr",
+    "batch_size_after_switch": "batch_size",
+}
+"""For each setting that follows another one unless it is given, the other one."""
 
 SETTINGS_OF_MODEL: dict[str, type["RunSettings"]] = {}
 """The settings class of each model. Each class that names its model below is entered by itself."""
@@ -109,6 +143,20 @@ class RunSettings(BaseModel):
         ge=1,
     )
     test_earlier_sets: bool = _setting("whether the tests during training include the earlier sets", default=True)
+    test_iters_after_switch: Iterations | None = _setting(
+        "iterations after each switch at which the sequences are tested beside the ends of epochs; null: "
+        "1, 2, 3, 5, 8, 12, … less than num_iters_per_epoch",
+        unit="iterations",
+        stage=Stage.SWITCH,
+        default=None,
+        neutral=[],
+    )
+    saved_iters: Iterations = _setting(
+        "iterations on a set after which the weights are saved and evaluated, beside those when the set is left",
+        unit="iterations",
+        default=[],
+        neutral=[],
+    )
     num_threads: int = _setting(
         "threads of a job; they change the last bits of a result", unit="threads", default=1, ge=1, le=1024
     )
@@ -120,6 +168,16 @@ class RunSettings(BaseModel):
         "whether everything starts anew at each switch, from the initial weights: the control without transfer",
         stage=Stage.SWITCH,
         default=False,
+    )
+    lr_after_switch: Annotated[float, Field(gt=0), BeforeValidator(_yaml_float)] | None = _setting(
+        "learning rate from the first switch on; null: lr", stage=Stage.SWITCH, default=None, neutral=None
+    )
+    batch_size_after_switch: Annotated[Count, Field(ge=1)] | None = _setting(
+        "batch_size from the first switch on; null: batch_size",
+        unit="sequences",
+        stage=Stage.SWITCH,
+        default=None,
+        neutral=None,
     )
     freeze: str = _setting(
         "the part that gets no update after the first switch", stage=Stage.SWITCH, default="none"
@@ -161,8 +219,16 @@ class RunSettings(BaseModel):
                 'or freeze to "none"',
             )
         for key, value in self:
-            if value is True and key.endswith("_at_switch") and self.num_switches == 0:
-                yield (key, f"true needs a switch: set num_switches to 1 or more, or {key} to false")
+            without = next((words for end, words in _WITHOUT_A_SWITCH.items() if key.endswith(end)), None)
+            if value and without and self.num_switches == 0:
+                yield (
+                    key,
+                    f"{shown(value)} needs a switch: set num_switches to 1 or more, or {key} to {without}",
+                )
+        for key in ("test_iters_after_switch", "saved_iters"):
+            late = [t for t in getattr(self, key) or () if t > self.num_iters_per_set]
+            if late:
+                yield (key, f"{late[0]} is more than num_iters_per_set ({self.num_iters_per_set}): leave it out")
         if self.freeze != "none" and self.reset_model_at_switch:
             yield (
                 "freeze",
@@ -178,8 +244,11 @@ class RunSettings(BaseModel):
         settings["num_iters"] = self.num_iters_per_set * (self.num_switches + 1)
         if self.sequence_sampling_distribution == "uniform":
             settings["zipf_exponent"] = 0.0
-        for key in SEEDS:
-            settings[key] = self.seed if settings[key] is None else settings[key]
+        for key, other in OTHERWISE.items():
+            settings[key] = settings[other] if settings[key] is None else settings[key]
+        if self.test_iters_after_switch is None:
+            below = self.num_iters_per_epoch if self.num_switches else 0
+            settings["test_iters_after_switch"] = log_spaced_iterations(below)
         return settings
 
 
@@ -313,8 +382,18 @@ def settings_from(stage: Stage, settings: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if key not in earlier}
 
 
+def is_list(schema: dict[str, Any]) -> bool:
+    """Tell whether the JSON schema of a setting allows a list."""
+    return any(option.get("type") == "array" for option in schema.get("anyOf", [schema]))
+
+
 def allowed_values(schema: dict[str, Any]) -> str:
-    """Say in words what the JSON schema of a setting allows: ``a positive integer``."""
+    """Say in words what the JSON schema of a value allows: ``a positive integer``.
+
+    A schema can have the words itself, as ``allowed``.
+    """
+    if "allowed" in schema:
+        return schema["allowed"]
     if "anyOf" in schema:
         return " or ".join(allowed_values(option) for option in schema["anyOf"])
     if "enum" in schema:

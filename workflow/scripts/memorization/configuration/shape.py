@@ -75,7 +75,7 @@ def _each_once(values: list[Any]) -> list[Any]:
     return values
 
 
-# "allowed" says in words what a value must be, if `allowed_values` has no words for its type.
+# "allowed" says in words what a value must be, see `allowed_values`.
 Folder = Annotated[
     str,
     Field(
@@ -223,12 +223,7 @@ def _path(location: tuple[int | str, ...]) -> str:
 def what_is_right(detail: ErrorDetails, schema: dict[str, Any]) -> str:
     """Say in words what a value must be, of which pydantic says that it is wrong."""
     up_to = detail["type"] == "less_than_equal" and detail["ctx"]["le"] == LARGEST
-    return in_words(schema) + (f" up to {LARGEST}" if up_to else "")
-
-
-def in_words(schema: dict[str, Any]) -> str:
-    """Say in words what the JSON schema of a value allows: ``a list of figures``."""
-    return schema.get("allowed") or allowed_values(schema)
+    return allowed_values(schema) + (f" up to {LARGEST}" if up_to else "")
 
 
 @cache

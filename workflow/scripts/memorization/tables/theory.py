@@ -34,14 +34,21 @@ def draws_in_queue(args: dict, iteration: int, sequence_set: int) -> int:
     from the current set, and the rest, if any, from the sets before. If the queue is cleared at the switch, it
     holds only the current set.
     """
-    batch, per_set = args["batch_size"], args["num_iters_per_set"]
-    oldest = max(0, iteration * batch - args["M"])
+    per_set = args["num_iters_per_set"]
+    drawn = _draws(args, iteration)
+    oldest = max(0, drawn - args["M"])
     if args["clear_memory_at_switch"] or args["reset_model_at_switch"]:
         # The switch to set s is made as iteration s · num_iters_per_set begins. After exactly that many
         # iterations the queue has therefore not been cleared yet.
-        oldest = max(oldest, (max(iteration, 1) - 1) // per_set * per_set * batch)
-    start, end = sequence_set * per_set * batch, (sequence_set + 1) * per_set * batch
-    return max(0, min(end, iteration * batch) - max(start, oldest))
+        oldest = max(oldest, _draws(args, (max(iteration, 1) - 1) // per_set * per_set))
+    start, end = _draws(args, sequence_set * per_set), _draws(args, (sequence_set + 1) * per_set)
+    return max(0, min(end, drawn) - max(start, oldest))
+
+
+def _draws(args: dict, iteration: int) -> int:
+    """Return how many sequences have been drawn after ``iteration`` iterations."""
+    after_switch = max(0, iteration - args["num_iters_per_set"])
+    return (iteration - after_switch) * args["batch_size"] + after_switch * args["batch_size_after_switch"]
 
 
 def queue_occupancy(args: dict, iteration: int, sequence_set: int) -> np.ndarray:

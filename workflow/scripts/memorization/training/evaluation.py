@@ -3,8 +3,11 @@
 All sequences are evaluated under each kind of weights. Other tables hold the logs of the training.
 """
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,20 +24,40 @@ from ..models.learners import (
 from ..sequences import HELD_OUT, generate_held_out_sequences
 
 
-def evaluated_weights(results: dict, learner: Learner) -> Iterator[tuple[str, StateDict, int]]:
-    """Yield the name and the state dict of each kind of weights of a run.
+# Of a larger set every 10th sequence is predicted bit by bit: the table would otherwise be as large as the sets.
+_ALL_PREDICTED = 1000
+_PREDICTED_STRIDE = 10
 
-    With them comes the number of sets that had been trained on by then. ``pre_switch_s`` are the weights just
-    before the s-th switch. Each of the learner's ``swaps`` gives the final weights with one part as it was just
-    before the first switch.
+
+class Weights(NamedTuple):
+    """One kind of weights of a run."""
+
+    name: str
+    state_dict: StateDict
+    num_appearances: dict[int, np.ndarray]
+    """For each set trained on until then, how often each sequence had been in a batch, (K,)."""
+
+
+def evaluated_weights(results: dict, learner: Learner) -> Iterator[Weights]:
+    """Yield each kind of weights of a run.
+
+    ``set_s_iter_i`` are those that the setting ``saved_iters`` asks for, after i iterations on set s.
+    ``pre_switch_s`` are the weights just before the s-th switch. Each of the learner's ``swaps`` gives the final
+    weights with one part as it was just before the first switch.
     """
     pre_switch, final = results["pre_switch_state_dict"], results["model_state_dict"]
-    for switch, state_dict in enumerate(pre_switch, start=1):
-        yield f"pre_switch_{switch}", state_dict, switch
-    num_sets = len(pre_switch) + 1
-    yield "final", final, num_sets
+    appearances = final_appearances(results["logs"])
+    per_set = results["args"]["num_iters_per_set"]
+    for sequence_set, state_dict in enumerate([*pre_switch, final]):
+        earlier = {number: counts for number, counts in appearances.items() if number < sequence_set}
+        for saved in results.get("saved_state_dict", ()):
+            if saved["sequence_set"] == sequence_set:
+                name = f"set_{sequence_set}_iter_{saved['iter'] - sequence_set * per_set}"
+                yield Weights(name, saved["state_dict"], {**earlier, sequence_set: saved["num_appearances"]})
+        name = f"pre_switch_{sequence_set + 1}" if sequence_set < len(pre_switch) else "final"
+        yield Weights(name, state_dict, {**earlier, sequence_set: appearances[sequence_set]})
     for name, swapped in learner.swaps.items() if pre_switch else ():
-        yield name, swap_entries(final, pre_switch[0], swapped), num_sets
+        yield Weights(name, swap_entries(final, pre_switch[0], swapped), appearances)
 
 
 def evaluate_run(results: dict, sequence_sets: list[np.ndarray], num_held_out: int) -> dict[str, pd.DataFrame]:
@@ -49,6 +72,7 @@ def evaluate_run(results: dict, sequence_sets: list[np.ndarray], num_held_out: i
     * ``evaluation``, a row for each (weights, set, sequence), see `sequence_table`; its ``attrs`` hold the
       ``num_parameters`` of the model;
     * ``positions``, a row for each (weights, set, position of the predicted bit), see `position_table`;
+    * ``predictions``, a row for each (weights, set, predicted sequence), see `prediction_table`;
     * ``attention``, for each kind of weights the rows of `attention_table`: means over the held-out sequences;
     * ``epochs`` and ``diagnostics``, from the logs: see `epoch_table` and `diagnostics_table`.
     """
@@ -58,39 +82,59 @@ def evaluate_run(results: dict, sequence_sets: list[np.ndarray], num_held_out: i
     held_out = generate_held_out_sequences(
         settings.sequences_seed, num_held_out, settings.len_context, sequence_sets
     )
-    appearances = final_appearances(results["logs"])
-    tables: dict[str, list[pd.DataFrame]] = {"evaluation": [], "positions": [], "attention": []}
-    for weights, state_dict, num_sets_seen in evaluated_weights(results, learner):
-        learner.load_state_dict(state_dict)
-        tables["attention"].append(attention_table(learner, held_out).assign(weights=weights))
+    tables: dict[str, list[pd.DataFrame]] = {"evaluation": [], "positions": [], "predictions": [], "attention": []}
+    for weights in evaluated_weights(results, learner):
+        learner.load_state_dict(weights.state_dict)
+        tables["attention"].append(attention_table(learner, held_out).assign(weights=weights.name))
         for sequence_set, sequences in [*enumerate(sequence_sets), (HELD_OUT, held_out)]:
-            of_sequences, at_positions = mean_metrics(learner, sequences)
-            key = {"weights": weights, "sequence_set": sequence_set}
-            seen = 0 <= sequence_set < num_sets_seen
-            tables["evaluation"].append(
-                sequence_table(key, *of_sequences, appearances[sequence_set] if seen else 0)
-            )
-            tables["positions"].append(position_table(key, *at_positions, settings.len_context))
+            found = evaluate_sequences(learner, sequences)
+            key = {"weights": weights.name, "sequence_set": sequence_set}
+            num_appearances = weights.num_appearances.get(sequence_set, 0)
+            tables["evaluation"].append(sequence_table(key, *found.of_sequences, num_appearances))
+            tables["positions"].append(position_table(key, *found.at_positions, settings.len_context))
+            tables["predictions"].append(prediction_table(key, found, settings.len_context))
     whole = {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
     # One number for the whole table: pandas keeps attrs in the metadata of a .parquet file.
     whole["evaluation"].attrs["num_parameters"] = results["args"]["num_parameters"]
-    logged = {"epochs": epoch_table(results["logs"]), "diagnostics": diagnostics_table(results["logs"])}
+    logged = {
+        "epochs": epoch_table(results["logs"], results.get("tests_after_switch", ())),
+        "diagnostics": diagnostics_table(results["logs"]),
+    }
     add_ideal(whole | logged, sequence_sets, results["args"])
     return whole | logged
 
 
-def mean_metrics(learner: Learner, sequences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean loss and accuracy of each sequence, and of each predicted bit.
+class Evaluated(NamedTuple):
+    """What a model has on K sequences of which it predicts P bits each."""
 
-    ``sequences`` are (K, L). The first result has means over the P predicted bits of a sequence, (2, K). The
-    second has means over the sequences, (2, P). The loss is in nats per bit.
-    """
+    of_sequences: np.ndarray
+    """Loss (nats per bit) and accuracy, means over the bits of each sequence, (2, K)."""
+    at_positions: np.ndarray
+    """The same as means over the sequences for each bit, (2, P)."""
+    predicted_ranks: np.ndarray
+    """The T sequences of which the single predictions are kept: all of 1000, every 10th of more."""
+    probabilities: np.ndarray
+    """The probability that each bit of these is 1, (T, P)."""
+
+
+def evaluate_sequences(learner: Learner, sequences: np.ndarray) -> Evaluated:
+    """Evaluate ``sequences`` (K, L) with the weights that the learner has."""
+    ranks = np.arange(0, len(sequences), 1 if len(sequences) <= _ALL_PREDICTED else _PREDICTED_STRIDE)
     of_sequences: list[np.ndarray] = []
-    sums = 0.0
+    losses: list[np.ndarray] = []
+    sums, first = 0.0, 0
     for metrics in evaluate_in_slices(learner, sequences):
         of_sequences.append(np.stack([metric.mean(axis=1) for metric in metrics]))
         sums += np.stack([metric.sum(axis=0, dtype=np.float64) for metric in metrics])
-    return np.concatenate(of_sequences, axis=1), (sums / len(sequences)).astype(np.float32)
+        last = first + len(metrics[0])
+        losses.append(metrics[0][ranks[(first <= ranks) & (ranks < last)] - first])
+        first = last
+    loss = np.concatenate(losses)
+    # The loss of a bit is −log of the probability of the value that it has.
+    is_one = sequences[ranks, -loss.shape[1] :] == 1
+    probabilities = np.where(is_one, np.exp(-loss), -np.expm1(-loss))
+    at_positions = (sums / len(sequences)).astype(np.float32)
+    return Evaluated(np.concatenate(of_sequences, axis=1), at_positions, ranks, probabilities)
 
 
 def sequence_table(
@@ -128,6 +172,19 @@ def position_table(key: dict, loss: np.ndarray, accuracy: np.ndarray, len_contex
     )
 
 
+def prediction_table(key: dict, evaluated: Evaluated, len_context: int) -> pd.DataFrame:
+    """Return a row for each sequence whose single predictions are kept.
+
+    The column ``bit_n`` is the probability that bit n is 1, given the bits before it. ``key`` gives the first
+    columns.
+    """
+    positions = np.arange(len_context)[-evaluated.probabilities.shape[1] :]
+    return pd.DataFrame(
+        {**key, "sequence_rank": evaluated.predicted_ranks.astype(np.int32)}
+        | {f"bit_{n}": column for n, column in zip(positions, evaluated.probabilities.T, strict=True)}
+    )
+
+
 def attention_table(learner: Learner, sequences: np.ndarray) -> pd.DataFrame:
     """Return the mean attention of each head over ``sequences`` (K, L).
 
@@ -159,16 +216,18 @@ def final_appearances(logs: list[dict]) -> dict[int, np.ndarray]:
     return {entry["sequence_set"]: entry["num_appearances"] for entry in logs}
 
 
-def epoch_table(logs: list[dict]) -> pd.DataFrame:
-    """Return the tests of all epochs, one row for each (epoch, set, sequence).
+def epoch_table(logs: list[dict], tests_after_switch: Sequence[dict] = ()) -> pd.DataFrame:
+    """Return the tests of a run in order, one row for each (iteration, set, sequence).
 
-    ``current_set`` is the set that is trained on, ``sequence_set`` the set that is tested.
+    They are those at the ends of epochs, and those ``tests_after_switch`` of the run's pickle. ``epoch`` is the
+    number of finished epochs, ``current_set`` the set that is trained on, ``sequence_set`` the set that is tested.
     """
+    ends = [entry["iter"] for entry in logs]
     tables = [
         pd.DataFrame(
             {
                 # Small types, because there are many rows.
-                "epoch": np.int32(entry["epoch"]),
+                "epoch": np.int32(bisect_right(ends, entry["iter"])),
                 "iter": np.int32(entry["iter"]),
                 "current_set": np.int16(entry["sequence_set"]),
                 "sequence_set": entry["test_metrics"]["sequence_set"].astype(np.int16),
@@ -177,7 +236,7 @@ def epoch_table(logs: list[dict]) -> pd.DataFrame:
                 "accuracy": entry["test_metrics"]["accuracy"],
             }
         )
-        for entry in logs
+        for entry in sorted([*logs, *tests_after_switch], key=itemgetter("iter"))
     ]
     return pd.concat(tables, ignore_index=True)
 

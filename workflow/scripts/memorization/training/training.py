@@ -41,12 +41,18 @@ class Training:
         self.num_appearances = np.zeros(settings.K, dtype=np.int64)
         self.epoch_loss = torch.zeros((), dtype=torch.float64, device=settings.device)
         self.logs: list[dict] = []
+        self.tests_after_switch: list[dict] = []
         self.pre_switch_state_dict: list[dict] = []
+        self.saved_state_dict: list[dict] = []
         self._set_current(0)
 
     def _set_current(self, sequence_set: int) -> None:
         self.current_set = sequence_set
         self.sequences = torch.from_numpy(self.sequence_sets[sequence_set]).to(self.settings.device)
+        # A trunk has no settings of what comes after the switch.
+        after = "_after_switch" if sequence_set else ""
+        self.lr = getattr(self.settings, f"lr{after}")
+        self.batch_size = getattr(self.settings, f"batch_size{after}")
         first_tested = 0 if self.settings.test_earlier_sets else sequence_set
         self.tests = Tests(self.sequence_sets, first_tested, sequence_set)
 
@@ -65,13 +71,17 @@ class Training:
         for iteration in progress(range(self.iteration, until)):
             if iteration in self.switch_start_iter[1:]:
                 self._switch()
-            ranks = sample_batch_ranks(self.cumulative, settings.batch_size, settings.sequences_seed, iteration)
+            ranks = sample_batch_ranks(self.cumulative, self.batch_size, settings.sequences_seed, iteration)
             np.add.at(self.num_appearances, ranks, 1)
             batch = self.sequences[torch.from_numpy(ranks).to(settings.device)].long()  # (B, L)
             self.epoch_loss += self.learner.learn(batch, self.current_set * settings.K + ranks)
             self.iteration = iteration + 1
             if self.iteration % settings.num_iters_per_epoch == 0:
                 self._log()
+            elif self.current_set and self._since_switch() in settings.test_iters_after_switch:
+                self._test_after_switch()
+            if self._since_switch() in settings.saved_iters:
+                self._save()
             yield self.iteration
 
     def _switch(self) -> None:
@@ -87,7 +97,37 @@ class Training:
         if self.settings.reset_optimizer_at_switch:
             self.learner.optimizer.state.clear()
         self.learner.switch()
+        self._apply_what_holds_after_switches()
+
+    def _apply_what_holds_after_switches(self) -> None:
+        """Freeze a part and set the learning rate, as the settings say."""
         self.learner.freeze()
+        self.learner.optimizer.lr = self.lr
+
+    def _since_switch(self) -> int:
+        """Return how many iterations the current set has been trained on."""
+        return self.iteration - self.switch_start_iter[self.current_set]
+
+    def _test_after_switch(self) -> None:
+        """Keep the tests of an iteration of the setting ``test_iters_after_switch``."""
+        self.tests_after_switch.append(
+            {
+                "iter": self.iteration,
+                "sequence_set": self.current_set,
+                "test_metrics": self.tests.metrics(self.learner),
+            }
+        )
+
+    def _save(self) -> None:
+        """Keep the weights of an iteration of the setting ``saved_iters``."""
+        self.saved_state_dict.append(
+            {
+                "iter": self.iteration,
+                "sequence_set": self.current_set,
+                "num_appearances": self.num_appearances.copy(),
+                "state_dict": self.learner.state_dict(),
+            }
+        )
 
     def _log(self) -> None:
         """Add the entry of an epoch to the logs."""
@@ -96,7 +136,7 @@ class Training:
         if not math.isfinite(train_loss):
             raise FloatingPointError(
                 f"the training diverged: train loss {train_loss} by iteration {self.iteration}; "
-                f"lr: {settings.lr} is too high, or weight_decay: {settings.weight_decay}"
+                f"lr: {self.lr} is too high, or weight_decay: {settings.weight_decay}"
             )
         tests = self.tests.metrics(self.learner)
         of_current = slice(-self.tests.num_of_each_set, None)
@@ -106,7 +146,7 @@ class Training:
                 "iter": self.iteration,
                 "sequence_set": self.current_set,
                 "train_loss": train_loss,
-                "lr": settings.lr,
+                "lr": self.lr,
                 "num_appearances": self.num_appearances.copy(),
                 "test_metrics": tests,
                 **self.learner.diagnostics(
@@ -132,7 +172,9 @@ class Training:
             "num_appearances": self.num_appearances,
             "epoch_loss": self.epoch_loss.item(),
             "logs": self.logs,
+            "tests_after_switch": self.tests_after_switch,
             "pre_switch_state_dict": self.pre_switch_state_dict,
+            "saved_state_dict": self.saved_state_dict,
             "learner": self.learner.checkpoint(),
         }
 
@@ -142,11 +184,13 @@ class Training:
         self.num_appearances = checkpoint["num_appearances"].copy()
         self.epoch_loss.fill_(checkpoint["epoch_loss"])
         self.logs = checkpoint["logs"]
+        self.tests_after_switch = checkpoint["tests_after_switch"]
         self.pre_switch_state_dict = checkpoint["pre_switch_state_dict"]
+        self.saved_state_dict = checkpoint["saved_state_dict"]
         self.learner.restore(checkpoint["learner"])
         self._set_current(checkpoint["current_set"])
         if self.current_set > 0:
-            self.learner.freeze()
+            self._apply_what_holds_after_switches()
 
     def results(self) -> dict[str, Any]:
         """Return the content of ``<run>.pkl``.
@@ -157,7 +201,9 @@ class Training:
         return {
             "args": {**self.args, "num_parameters": self.learner.num_parameters},
             "logs": self.logs,
+            "tests_after_switch": self.tests_after_switch,
             "pre_switch_state_dict": self.pre_switch_state_dict,
+            "saved_state_dict": self.saved_state_dict,
             "model_state_dict": final_state_dict,
             **self.learner.part_state_dicts(next(iter(self.pre_switch_state_dict), None), final_state_dict),
         }
