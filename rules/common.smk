@@ -103,7 +103,11 @@ def sequences_of(wildcards):
     """Return what the sequences of a run depend on."""
     settings = settings_of(wildcards)
     starts = list(range(0, settings["num_iters"], settings["num_iters_per_set"]))
-    settings_of_sets = {"seed": settings["sequences_seed"], "K": settings["K"], "len_context": settings["len_context"]}
+    settings_of_sets = {
+        "seed": settings["sequences_seed"],
+        "K": settings["K"],
+        "len_context": settings["len_context"],
+    }
     return settings_of_sets | {"switch_start_iter": starts}
 
 

@@ -46,7 +46,10 @@ def sets_of(args):
     from memorization.sequences import generate_sequence_set
 
     starts = list(range(0, args["num_iters"], args["num_iters_per_set"]))
-    sets = [generate_sequence_set(args["seed"], s, args["K"], args["len_context"]) for s in range(len(starts))]
+    sets = [
+        generate_sequence_set(args["sequences_seed"], s, args["K"], args["len_context"])
+        for s in range(len(starts))
+    ]
     return sets, starts
 
 

@@ -164,7 +164,7 @@ def run_of_model(request, tmp_path_factory):
 def test_args_of_the_results_pickle_are_the_contract(run_of_model):
     args = run_of_model[0]["args"]
     assert set(args) >= ARGS | ARGS_OF_MODEL[args["model"]]
-    assert all(isinstance(value, int | float | str | bool) for value in args.values())
+    assert all(isinstance(value, int | float | str | bool | list) for value in args.values())
     assert (args["K"], args["len_context"], args["num_iters"]) == (30, 12, 40)
     assert args.get("num_hidden_features_mlp", 8) == 8
 
@@ -189,8 +189,8 @@ def test_logs_of_the_results_pickle_are_the_contract(run_of_model):
 def test_states_of_the_results_pickle_are_the_contract(run_of_model):
     data, _ = run_of_model
     parts = PARTS[data["args"]["model"]]
-    states = ["pre_switch_state_dict", "model_state_dict"]
-    assert list(data) == ["args", "logs", *states, *(f"{part}_state_dict" for part in parts)]
+    states = ["pre_switch_state_dict", "saved_state_dict", "model_state_dict"]
+    assert list(data) == ["args", "logs", "tests_after_switch", *states, *(f"{part}_state_dict" for part in parts)]
     assert len(data["pre_switch_state_dict"]) == 1
     before, final = data["pre_switch_state_dict"][0], data["model_state_dict"]
     assert list(before) == list(final)
@@ -223,7 +223,7 @@ def test_columns_of_the_evaluation_are_the_contract(run_of_model):
     types = {name: str(kind).removeprefix("large_") for name, kind in zip(schema.names, schema.types, strict=True)}
     assert types == {
         "weights": "string", "sequence_set": "int64", "sequence_rank": "int64", "num_appearances": "int64",
-        "loss": "float", "accuracy": "float",
+        "loss": "float", "accuracy": "float", "ideal_loss": "float", "ideal_accuracy": "float",
     }  # fmt: skip
 
 

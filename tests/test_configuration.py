@@ -413,7 +413,7 @@ DAM = [
     ("eta: 0", "eta: 0 is not a positive number"),
     ("N: 1", "N: 1 is not an integer of 2 or more"),
     ("num_threads: 5000", "num_threads: 5000 is not an integer from 1 to 1024"),
-    ("freeze: mlp", 'freeze: "mlp" is not one of none, A, both'),
+    ("freeze: mlp", 'freeze: "mlp" is not one of none, A, B, both'),
     ("freeze: A", 'freeze: "A" needs a switch after which it begins'),
     ("clear_memory_at_switch: true", "clear_memory_at_switch: true needs a switch"),
     ("lr_after_switch: 0.1", "lr_after_switch: 0.1 needs a switch: set num_switches to 1 or more, or"),

@@ -342,7 +342,7 @@ def test_frozen_parameters_are_bitwise_unchanged(freeze, moving):
 def test_swaps_put_back_the_memory_or_A(small_dam):
     results, sets = small_dam
     learner = build_learner(SimpleNamespace(**results["args"]), sets)
-    weights = {name: state for name, state, _ in evaluated_weights(results, learner)}
+    weights = {kind.name: kind.state_dict for kind in evaluated_weights(results, learner)}
     assert list(weights) == ["pre_switch_1", "final", "swap_memory", "swap_A"]
     before, final = weights["pre_switch_1"], weights["final"]
     for name, from_before in (("swap_memory", {"memory", "memory_size"}), ("swap_A", {"A_logits"})):

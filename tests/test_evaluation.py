@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from conftest import NUM_HELD_OUT, learner_with_random_weights, resolved_settings, train_small_run
 from test_one_layer_attention import loss_and_accuracy, reference_forward
 
@@ -22,8 +23,8 @@ from memorization.training.evaluation import (
     HELD_OUT,
     epoch_table,
     evaluate_run,
+    evaluate_sequences,
     evaluated_weights,
-    mean_metrics,
 )
 
 
@@ -34,7 +35,7 @@ def tables(small_run):
 
 def weights_of(results):
     learner = build_learner(SimpleNamespace(**resolved_settings()), [])
-    return {name: state for name, state, _ in evaluated_weights(results, learner)}
+    return {weights.name: weights.state_dict for weights in evaluated_weights(results, learner)}
 
 
 def test_every_sequence_of_every_set_and_held_out_ones_are_there_once(tables):
@@ -65,6 +66,38 @@ def test_loss_and_accuracy_are_those_of_the_equations(small_run, tables):
             means = positions[(positions["weights"] == name) & (positions["sequence_set"] == sequence_set)]
             assert means["position"].tolist() == list(range(1, args["len_context"]))
             np.testing.assert_allclose(means["loss"], loss.mean(axis=0), atol=1e-5)
+
+
+def test_predictions_are_the_probability_of_a_one(small_run, tables):
+    results, sets = small_run
+    args, predictions = results["args"], tables["predictions"]
+    bits = [f"bit_{n}" for n in range(1, args["len_context"])]
+    assert predictions.columns.tolist() == ["weights", "sequence_set", "sequence_rank", *bits]
+    for name, state_dict in weights_of(results).items():
+        state = {key: value.numpy().astype(float) for key, value in state_dict.items()}
+        for sequence_set, sequences in enumerate(sets):
+            logits = np.array(reference_forward(state, sequences[:, :-1], args["num_heads"]))
+            rows = predictions[(predictions["weights"] == name) & (predictions["sequence_set"] == sequence_set)]
+            assert rows["sequence_rank"].tolist() == list(range(30))
+            P = 1 / (1 + np.exp(logits[..., 0] - logits[..., 1]))
+            np.testing.assert_allclose(rows[bits].to_numpy(), P, atol=1e-6)
+
+
+def test_saved_weights_are_those_of_a_training_that_ends_there():
+    results, sets = train_small_run(saved_iters=[1, 7, 20])
+    names = ["set_0_iter_1", "set_0_iter_7", "set_0_iter_20", "pre_switch_1", "set_1_iter_1", "set_1_iter_7"]
+    weights = weights_of(results)
+    assert list(weights) == [*names, "set_1_iter_20", "final", "swap_mlp", "swap_attention"]
+    shorter = train_small_run(num_iters_per_set=7, num_iters_per_epoch=7, num_switches=0)[0]["model_state_dict"]
+    for name, value in shorter.items():
+        assert torch.equal(weights["set_0_iter_7"][name], value), name
+        assert torch.equal(weights["set_0_iter_20"][name], weights["pre_switch_1"][name]), name
+        assert torch.equal(weights["set_1_iter_20"][name], weights["final"][name]), name
+    evaluation = evaluate_run(results, sets, NUM_HELD_OUT)["evaluation"]
+    counts = evaluation.groupby(["weights", "sequence_set"], sort=False)["num_appearances"].sum()
+    draws = results["args"]["batch_size"]
+    assert counts["set_0_iter_7"].to_dict() == {0: 7 * draws, 1: 0, HELD_OUT: 0}
+    assert counts["set_1_iter_7"].to_dict() == {0: 20 * draws, 1: 7 * draws, HELD_OUT: 0}
 
 
 def test_appearances_of_every_kind_of_weights_are_a_recount_of_the_batches():
@@ -105,9 +138,13 @@ def test_the_means_over_a_large_set_are_those_of_all_its_bits():
     # Too many to be evaluated at once.
     sequences = generate_sequence_set(0, 0, 40_000, 6)
     metrics = np.stack(learner.evaluate(sequences)).astype(float)
-    of_sequences, at_positions = mean_metrics(learner, sequences)
-    np.testing.assert_allclose(of_sequences, metrics.mean(axis=2), rtol=1e-6)
-    np.testing.assert_allclose(at_positions, metrics.mean(axis=1), rtol=1e-6)
+    found = evaluate_sequences(learner, sequences)
+    np.testing.assert_allclose(found.of_sequences, metrics.mean(axis=2), rtol=1e-6)
+    np.testing.assert_allclose(found.at_positions, metrics.mean(axis=1), rtol=1e-6)
+    # Of a large set every 10th sequence is predicted bit by bit.
+    assert np.array_equal(found.predicted_ranks, np.arange(0, 40_000, 10))
+    of_true = np.where(sequences[::10, 1:] == 1, found.probabilities, 1 - found.probabilities)
+    np.testing.assert_allclose(of_true, np.exp(-metrics[0, ::10]), atol=1e-6)
 
 
 def peaks(numbers):
@@ -117,7 +154,7 @@ def peaks(numbers):
     learner = build_learner(SimpleNamespace(**args), [])
     found = []
     for number in numbers:
-        mean_metrics(learner, sequences[:number])
+        evaluate_sequences(learner, sequences[:number])
         found.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     return found
 

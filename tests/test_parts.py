@@ -118,7 +118,7 @@ def test_freezing_changes_nothing_before_the_switch(runs):
 
 
 def test_swapped_parts_are_bitwise_those_before_the_first_switch_and_the_rest_is_final(runs):
-    weights = {name: state for name, state, _ in evaluated_weights(runs.results["none"], runs.learner)}
+    weights = {kind.name: kind.state_dict for kind in evaluated_weights(runs.results["none"], runs.learner)}
     swapped = [part for part in ("mlp", "attention") if part in runs.parts]
     kinds = ["pre_switch_1", "pre_switch_2", "final", *(f"swap_{part}" for part in swapped)]
     assert list(weights) == kinds
@@ -144,6 +144,7 @@ def test_the_results_hold_each_swapped_part_before_the_switch_and_at_the_end(run
     parts = [part for part in runs.parts if part != "embeddings"]
     assert [key for key in results if key.endswith("_state_dict")] == [
         "pre_switch_state_dict",
+        "saved_state_dict",
         "model_state_dict",
         *(f"{part}_state_dict" for part in parts),
     ]

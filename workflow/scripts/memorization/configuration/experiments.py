@@ -349,7 +349,9 @@ def _runs(group: str, settings: RunSettings, keys: list[str], experiment: Experi
     resolved = settings.resolved()
     # As resolved: what null stands for, and 0 for the exponent of a uniform sampling. A seed that is null is that
     # of each run.
-    condition = {key: getattr(settings, key) if OTHERWISE.get(key) == "seed" else resolved.get(key) for key in keys}
+    condition = {
+        key: getattr(settings, key) if OTHERWISE.get(key) == "seed" else resolved.get(key) for key in keys
+    }
     # The name leaves out a setting that no sweep names and that has its default.
     swept, fields = _swept(experiment), type(settings).model_fields
     named = {

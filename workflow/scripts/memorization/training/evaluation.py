@@ -23,7 +23,6 @@ from ..models.learners import (
 )
 from ..sequences import HELD_OUT, generate_held_out_sequences
 
-
 # Of a larger set every 10th sequence is predicted bit by bit: the table would otherwise be as large as the sets.
 _ALL_PREDICTED = 1000
 _PREDICTED_STRIDE = 10
