@@ -11,10 +11,11 @@ import pandas as pd
 
 from ..ideal_observer import TIE
 from ..sequences import HELD_OUT
+from .comparison import model_comparison  # noqa: F401
 from .fits import FORMS, Fit, fit_forgetting
 from .registry import METRICS, RANK_BAND, TABLES, WITH_IDEAL
 from .student import two_sided_quantile
-from .theory import queue_occupancy
+from .theory import iteration_of_weights, queue_occupancy
 
 NUM_SEQUENCES = "num_sequences"
 CONFIDENCE = 0.95
@@ -93,7 +94,7 @@ def occupancy(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
     the end; NaN for a model without a queue.
     """
     parts = []
-    for weights, iteration in _iteration_of_weights(args).items():
+    for weights, iteration in iteration_of_weights(args).items():
         for sequence_set in range(args["num_switches"] + 1):
             rows = evaluation[(evaluation["weights"] == weights) & (evaluation["sequence_set"] == sequence_set)]
             held = queue_occupancy(args, iteration, sequence_set)[rows["sequence_rank"]]
@@ -245,7 +246,10 @@ def aggregate(
     distinct: list[dict] = []
     reduced = []
     # A run's table is gone before the next one is read.
-    rows_of_runs = map(globals()[table], runs, settings)
+    if TABLES[table].across:
+        rows_of_runs = globals()[table](list(zip(runs, settings, conditions, strict=True)))
+    else:
+        rows_of_runs = map(globals()[table], runs, settings)
     for rows, condition in zip(rows_of_runs, conditions, strict=True):
         if missing := {*keys, *TABLES[table].metrics} - {*rows.columns}:
             raise ValueError(f"the function {table} of tables/aggregation.py lacks {', '.join(sorted(missing))}")
@@ -275,16 +279,6 @@ def _fits_by_band(
             sums = rows.groupby("iters_since_switch")[["accuracy", NUM_SEQUENCES]].sum()
             t, recall = sums.index.to_numpy(), (2 * sums["accuracy"] / sums[NUM_SEQUENCES] - 1).to_numpy()
             yield {"rank_low": low, "rank_high": high}, t, recall, fit_forgetting(t.astype(float), recall)
-
-
-def _iteration_of_weights(args: dict) -> dict[str, int]:
-    """Return the iteration after which each kind of weights was saved.
-
-    That is just before a switch, or at the end.
-    """
-    per_set, num_switches = args["num_iters_per_set"], args["num_switches"]
-    before = {f"pre_switch_{switch}": switch * per_set for switch in range(1, num_switches + 1)}
-    return {**before, "final": args["num_iters"]}
 
 
 def _mean_over_sequences(

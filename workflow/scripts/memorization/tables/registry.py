@@ -22,7 +22,7 @@ FORMS_OF_FORGETTING = ("exponential", "power_law", "stretched_exponential")
 class Table:
     """One table of an experiment.
 
-    The function of the same name in `aggregation` computes it for each run.
+    The function of the same name in `aggregation` computes it for each run, or for all runs (see `across`).
     """
 
     source: str
@@ -33,6 +33,8 @@ class Table:
     """The numbers that are averaged over seeds."""
     columns: tuple[str, ...] | None = None
     """The columns of the source that it needs; None: all. At the reference scale a source has 20 million rows."""
+    across: bool = False
+    """Whether its function takes all runs of the experiment at once, because it compares runs."""
     of_every_group: bool = False
     """Whether every experiment has it. Other tables are made only if a figure is drawn from them."""
 
@@ -99,6 +101,12 @@ TABLES = {
         keys=("sequence_set", "threshold"),
         metrics=("iterations", "reached"),
         columns=("iter", "current_set", "sequence_set", "accuracy"),
+    ),
+    "model_comparison": Table(
+        source="predictions",
+        keys=("weights", "iter", "sequence_set", "candidate"),
+        metrics=("kl", "explained", "parameter", "coin_share"),
+        across=True,
     ),
     "capacity": Table(
         source="evaluation",

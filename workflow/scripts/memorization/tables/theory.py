@@ -5,10 +5,11 @@ It follows from the settings of a run alone; nothing is fitted. The equations ar
 """
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
-from ..sequences import rank_probabilities
+from ..sequences import cumulative_probabilities, rank_probabilities, sample_batch_ranks
 
 
 def occupancy(probabilities: np.ndarray, num_draws: int) -> np.ndarray:
@@ -49,6 +50,47 @@ def _draws(args: dict, iteration: int) -> int:
     """Return how many sequences have been drawn after ``iteration`` iterations."""
     after_switch = max(0, iteration - args["num_iters_per_set"])
     return (iteration - after_switch) * args["batch_size"] + after_switch * args["batch_size_after_switch"]
+
+
+def drawn_sequences(args: dict, iteration: int) -> np.ndarray:
+    """Return the sequences drawn in the first ``iteration`` iterations of a run, in order.
+
+    They are row numbers in the run's sets, counted through all sets. The seed gives them.
+    """
+    return _drawn(*(args[key] for key in _OF_DRAWS))[: _draws(args, iteration)]
+
+
+_OF_DRAWS = (
+    "sequences_seed", "K", "zipf_exponent", "batch_size", "batch_size_after_switch", "num_iters_per_set",
+    "num_switches",
+)  # fmt: skip
+
+
+@lru_cache(maxsize=16)
+def _drawn(
+    seed: int, K: int, zipf_exponent: float, first_batch: int, later_batch: int, per_set: int, num_switches: int
+) -> np.ndarray:
+    """Return all sequences drawn in a run with these settings."""
+    cumulative = cumulative_probabilities(rank_probabilities(K, zipf_exponent))
+    drawn = [np.empty(0, dtype=np.int64)]
+    for iteration in range(per_set * (num_switches + 1)):
+        batch_size = first_batch if iteration < per_set else later_batch
+        drawn.append(iteration // per_set * K + sample_batch_ranks(cumulative, batch_size, seed, iteration))
+    return np.concatenate(drawn)
+
+
+def iteration_of_weights(args: dict) -> dict[str, int]:
+    """Return the iteration after which each kind of weights was saved, in order.
+
+    Swapped weights are of no iteration.
+    """
+    per_set, num_switches = args["num_iters_per_set"], args["num_switches"]
+    iterations = {}
+    for number in range(num_switches + 1):
+        start = number * per_set
+        iterations |= {f"set_{number}_iter_{saved}": start + saved for saved in args["saved_iters"]}
+        iterations["final" if number == num_switches else f"pre_switch_{number + 1}"] = start + per_set
+    return iterations
 
 
 def queue_occupancy(args: dict, iteration: int, sequence_set: int) -> np.ndarray:
