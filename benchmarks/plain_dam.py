@@ -21,20 +21,20 @@ class PlainDam:
         self.optimizer = torch.optim.Adam([self.A_logits, self.B_logits], lr=lr, fused=True)
 
     def loss(self, zeta: torch.Tensor) -> torch.Tensor:
-        """Return the mean binary cross-entropy (nats) of bits ``zeta`` (B, N) of ±1."""
+        """Return the mean loss (nats) of bits ``zeta`` (B, N) of ±1."""
         stored = self.memory[: self.memory_size]  # (M, N)
         phi = stored @ F.softmax(self.B_logits, dim=-1).T  # (M, H)
         losses = []
         for n in range(zeta.shape[1]):
             if n == 0:
-                P = (stored[:, 0] > 0).float().mean().expand(len(zeta))
+                pi = stored.new_full((len(zeta), len(stored)), 1 / len(stored))
             else:
                 A = F.softmax(self.A_logits[n, :, :n], dim=-1)  # (H, n)
                 phi_hat = zeta[:, :n] @ A.T  # (B, H)
                 pi = F.softmax(self.eta * phi_hat @ phi.T, dim=-1)  # (B, M)
-                P = pi @ (stored[:, n] > 0).float()
-            target = (zeta[:, n] > 0).float()
-            losses.append(F.binary_cross_entropy(P.clamp(1e-6, 1 - 1e-6), target))
+            P = pi @ torch.stack([stored[:, n] < 0, stored[:, n] > 0], dim=1).float()  # (B, 2)
+            P_true = P.gather(1, (zeta[:, n : n + 1] > 0).long())
+            losses.append(-P_true.clamp(min=1e-12).log().mean())
         return torch.stack(losses).mean()
 
     def learn(self, zeta: torch.Tensor) -> torch.Tensor:

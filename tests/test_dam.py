@@ -63,11 +63,8 @@ def reference_loss(A_logits, B_logits, eta, memory, batch):
 
 def bce(probabilities, zeta):
     """The binary cross-entropy of one sequence, averaged over its bits."""
-    losses = []
-    for p, bit in zip(probabilities, zeta, strict=True):
-        p = min(max(p, 1e-6), 1 - 1e-6)
-        losses.append(-math.log(p) if bit == 1 else -math.log(1 - p))
-    return float(np.mean(losses))
+    of_true = [p if bit == 1 else 1 - p for p, bit in zip(probabilities, zeta, strict=True)]
+    return float(np.mean([-math.log(max(p, 1e-12)) for p in of_true]))
 
 
 def reference_gradients(logits, eta, memory, batch, step=1e-5):
@@ -194,10 +191,11 @@ class TestEdges:
         many = our_probabilities(A_logits, B_logits, 10.0, np.repeat(memory, 9, axis=0), zeta)
         np.testing.assert_allclose(one, many, rtol=0, atol=1e-12)
 
-    def test_losses_are_clamped(self):
-        P = torch.tensor([[[0.0, 1.0], [1.0, 0.0]]], dtype=torch.float64)  # (N, 2, B) with N = 1
-        losses = bit_losses(P, torch.tensor([[1.0], [1.0]], dtype=torch.float64))
-        assert losses.tolist() == [[-math.log(1 - 1e-6), -math.log(1e-6)]]
+    def test_only_the_logarithm_of_zero_is_guarded(self):
+        of_one = torch.tensor([1.0, 1 - 1e-9, 1e-9, 0.0], dtype=torch.float64)
+        P = torch.stack([1 - of_one, of_one])[None]  # (N, 2, B) with N = 1
+        losses = bit_losses(P, torch.ones(4, 1, dtype=torch.float64))
+        np.testing.assert_allclose(losses[0], -np.log([1, 1 - 1e-9, 1e-9, 1e-12]), rtol=1e-9)
 
 
 @settings(max_examples=200, deadline=None)
@@ -300,14 +298,47 @@ def test_the_loss_of_a_batch_is_over_the_memory_before_it_and_repeats_count():
         history += ranks
 
 
-def test_initial_logits_are_normal_with_std_0_1():
-    args = dam_settings(N=40, H=25)
-    state = build_learner(SimpleNamespace(**args), [generate_sequence_set(2, 0, 30, 40)]).state_dict()
+def initial_state(**changed):
+    args = dam_settings(**changed)
+    sets = [generate_sequence_set(args["seed"], 0, args["K"], args["N"])]
+    return build_learner(SimpleNamespace(**args), sets).state_dict()
+
+
+@pytest.mark.parametrize("std, changed", [(0.1, {}), (0.5, {"logits_std": 0.5})])
+def test_random_initial_logits_are_normal_with_their_std(std, changed):
+    state = initial_state(N=40, H=25, **changed)
     for name in ("A_logits", "B_logits"):
         logits = state[name].numpy()
         # Five standard errors of the mean and of the standard deviation.
-        assert abs(logits.mean()) < 5 * 0.1 / logits.size**0.5, name
-        assert abs(logits.std() - 0.1) < 5 * 0.1 / (2 * logits.size) ** 0.5, name
+        assert abs(logits.mean()) < 5 * std / logits.size**0.5, name
+        assert abs(logits.std() - std) < 5 * std / (2 * logits.size) ** 0.5, name
+
+
+@pytest.mark.parametrize("N, H", [(12, 4), (12, 5), (9, 9), (7, 1)])
+def test_heads_that_read_one_bit_read_it_or_the_mean_of_what_is_revealed(N, H):
+    state = initial_state(N=N, H=H, initial_heads="one_bit")
+    A, B = attention(state["A_logits"].clone()), torch.softmax(state["B_logits"], dim=-1)
+    positions = [h * N // H for h in range(H)]
+    assert len(set(positions)) == H
+    for h, read in enumerate(positions):
+        assert B[h].argmax() == read and B[h, read] > 0.99
+        for n in range(1, N):
+            if read < n:
+                assert A[n, h].argmax() == read and A[n, h, read] > 0.99
+            else:
+                np.testing.assert_allclose(A[n, h, :n], 1 / n, rtol=1e-6)
+
+
+def test_heads_that_read_one_bit_retrieve_what_they_were_never_trained_on_and_learn_more():
+    sizes = dict(N=24, H=24, K=20, M=200, eta=10.0, batch_size=20, lr=5e-2, num_switches=0)
+    untrained, sets = train_dam(**sizes, initial_heads="one_bit", A_and_B_trainable=False)
+    random, _ = train_dam(**sizes, A_and_B_trainable=False)
+    learned, _ = train_dam(**sizes, initial_heads="one_bit", num_iters_per_set=60)
+    for letter in "AB":
+        start = initial_state(**sizes, initial_heads="one_bit")[f"{letter}_logits"]
+        assert torch.equal(untrained["model_state_dict"][f"{letter}_logits"], start)
+    accuracy = [results["logs"][-1]["accuracy"] for results in (random, untrained, learned)]
+    assert accuracy[0] < 0.6 < 0.75 < accuracy[1] < accuracy[2]
 
 
 def test_a_training_makes_the_steps_of_adam_with_its_learning_rate():
@@ -329,7 +360,7 @@ def test_a_training_makes_the_steps_of_adam_with_its_learning_rate():
         np.testing.assert_allclose(results["model_state_dict"][name], expected, rtol=0, atol=2e-5)
 
 
-@pytest.mark.parametrize("freeze, moving", [("none", "AB"), ("A", "B"), ("both", "")])
+@pytest.mark.parametrize("freeze, moving", [("none", "AB"), ("A", "B"), ("B", "A"), ("both", "")])
 def test_frozen_parameters_are_bitwise_unchanged(freeze, moving):
     results, _ = train_dam(freeze=freeze, num_switches=2, weight_decay=0.1)
     first, second = results["pre_switch_state_dict"]

@@ -26,7 +26,7 @@ def plain_loss(A_logits, B_logits, eta, memory, zeta, share):
         phi_hat = zeta[:, :n] @ torch.softmax(A_logits[n, :, :n], dim=-1).T  # (B, H)
         pi = torch.softmax(eta * phi_hat @ phi.T, dim=-1)  # (B, M)
         P_true = (pi * (memory[:, n] == zeta[:, n, None])).sum(dim=-1)
-        losses.append(-P_true.clamp(1e-6, 1 - 1e-6).log() @ share)
+        losses.append(-P_true.clamp(min=1e-12).log() @ share)
     return sum(losses) / len(losses)
 
 

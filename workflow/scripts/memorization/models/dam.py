@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from ..one_bit_heads import one_bit_positions
 from .adam import Adam
 from .learners import (
     StateDict,
@@ -26,7 +27,9 @@ from .learners import (
 from .queue_memory import QueueMemory, distinct_rows
 from .retrieval import Stored, attention, bit_losses, loss_and_gradients, predict
 
-LOGITS_STD = 0.1
+# By how much the logit of the bit that a head reads exceeds the others. The softmax then gives this bit almost all
+# of the weight, and still has a gradient.
+ONE_BIT_LOGIT = 10.0
 # Sequences evaluated at once; this bounds the memory of an evaluation, together with `retrieval.NUM_SCORES`.
 _CHUNK = 1024
 
@@ -43,14 +46,15 @@ class DamLearner:
     }
 
     def __init__(self, settings: SimpleNamespace, generator: torch.Generator, sequence_sets: list[np.ndarray]):
-        """Draw the logits from N(0, 0.1) with ``generator``, and make an empty memory.
+        """Make the initial logits, random ones with ``generator``, and an empty memory.
 
         ``sequence_sets`` are the sets of the run, (K, N) of 0/1: the memory holds row numbers in them.
         """
-        N, H = settings.N, settings.H
         self.settings = settings
-        self.A_logits = self._parameter(torch.randn(N, H, N, generator=generator))
-        self.B_logits = self._parameter(torch.randn(H, N, generator=generator))
+        self.A_logits, self.B_logits = (
+            torch.nn.Parameter(logits.to(settings.device), requires_grad=settings.A_and_B_trainable)
+            for logits in initial_logits(settings, generator)
+        )
         bits = np.concatenate(sequence_sets, dtype=np.int8, casting="unsafe")
         self.queue = QueueMemory(2 * bits - 1, settings.M)
         self._set_stored(*self.queue.stored())
@@ -64,9 +68,6 @@ class DamLearner:
     def optimizer(self) -> Adam:
         """The optimiser of A and B; built when first used."""
         return build_optimizer([self.A_logits, self.B_logits], self.settings)
-
-    def _parameter(self, noise: torch.Tensor) -> torch.nn.Parameter:
-        return torch.nn.Parameter((LOGITS_STD * noise).to(self.settings.device))
 
     def _set_stored(self, distinct: np.ndarray, counts: np.ndarray) -> None:
         self._stored = Stored.of(distinct, counts, like=self.A_logits)
@@ -111,9 +112,9 @@ class DamLearner:
 
     def freeze(self) -> None:
         """Stop every update of the logits that the setting ``freeze`` names."""
-        frozen = {"none": [], "A": [self.A_logits], "both": [self.A_logits, self.B_logits]}
-        for parameter in frozen[self.settings.freeze]:
-            freeze(parameter)
+        for name, logits in (("A", self.A_logits), ("B", self.B_logits)):
+            if self.settings.freeze in (name, "both"):
+                freeze(logits)
 
     @torch.inference_mode()
     def evaluate(self, sequences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -174,6 +175,13 @@ class DamLearner:
         self.B_logits.copy_(state_dict["B_logits"])
         self._set_stored(*distinct_rows(state_dict["memory"][: state_dict["memory_size"]].numpy()))
 
+    def refilled(self, state_dict: StateDict, sequences: np.ndarray) -> StateDict:
+        """Return ``state_dict`` with the last M of ``sequences`` (Q, N) of 0/1 as its memory."""
+        stored = sequences[-self.settings.M :]
+        memory = torch.zeros(self.settings.M, self.settings.N, dtype=torch.int8)
+        memory[: len(stored)] = torch.from_numpy(2 * stored - 1)
+        return {**state_dict, "memory": memory, "memory_size": len(stored)}
+
     def checkpoint(self) -> dict[str, Any]:
         """Return the logits, the state of the optimiser and the row numbers in the queue."""
         return {
@@ -195,6 +203,22 @@ class DamLearner:
     def part_state_dicts(self, pre_switch: StateDict | None, final: StateDict) -> dict[str, Any]:
         """Return nothing: each part is an entry of the state dict already."""
         return {}
+
+
+def initial_logits(settings: SimpleNamespace, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the initial logits of A (N, H, N) and of B (H, N).
+
+    The paragraphs "Initial logits" and "Heads that read one bit".
+    """
+    N, H = settings.N, settings.H
+    if settings.initial_heads == "random":
+        A_noise, B_noise = torch.randn(N, H, N, generator=generator), torch.randn(H, N, generator=generator)
+        return settings.logits_std * A_noise, settings.logits_std * B_noise
+    read = torch.zeros(H, N)
+    read[np.arange(H), one_bit_positions(N, H)] = ONE_BIT_LOGIT
+    # Row n has the bits before bit n only. With none of them preferred, it is their average.
+    before = torch.ones(N, N).tril(-1).unsqueeze(1)
+    return read * before, read
 
 
 def sharpness(A_logits: torch.Tensor) -> float:

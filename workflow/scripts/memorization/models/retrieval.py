@@ -23,8 +23,13 @@ are read and written as few times as possible:
 
 **Gradient.** The loss L depends on the scores through P. With Z_n = Z_n0 + Z_n1,
 
-    ∂L/∂s_nμ = E_nμ Σ_b c_nbμ g_nb,
-    g_nb = (log 2 / Z_n) (∂L/∂P_nb − Σ_b' P_nb' ∂L/∂P_nb') = (log 2 / Z_n) (∂L/∂P_nb − Σ_b' ∂L/∂log P_nb').
+    ∂L/∂s_nμ = E_nμ Σ_b c_nbμ g_nb,    g_nb = (log 2 / Z_n) (∂L/∂P_nb − Σ_b' P_nb' ∂L/∂P_nb').
+
+If bit n is b, and its loss −log P_nb has the weight w in L, these are
+
+    g_nb = −(log 2 / Z_n) w (1 − P_nb) / P_nb    and, for the other value b',    g_nb' = (log 2 / Z_n) w.
+
+1 − P_nb is P_nb', which has been computed: a difference would lose the digits of a P close to 1.
 
 The g have the size of P. One product of them with the copies c, multiplied by E, is the gradient of the scores.
 From there on the gradients are those of any attention: ∂q = ∂s φᵀ and ∂φ = qᵀ ∂s, then those of A and B, and then
@@ -38,7 +43,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-PROBABILITY_FLOOR = 1e-6
+# A smaller probability counts as this one: it is all that guards log 0.
+PROBABILITY_FLOOR = 1e-12
 # How many scores are computed at once. This bounds the memory; many more would also take longer, because they
 # would not stay in the processor's cache.
 NUM_SCORES = 2**21
@@ -101,25 +107,25 @@ def attention(A_logits: torch.Tensor) -> torch.Tensor:
     return A
 
 
-def cross_entropy(P: torch.Tensor, shares: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Return the loss L in nats, −∂L/∂log P and −∂L/∂P.
+def cross_entropy(P: torch.Tensor, shares: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the loss L in nats, and Z_n g_nb / log 2 of each value.
 
-    The equation L_BCE of "Loss": probabilities are clamped to [1e-6, 1 − 1e-6], and the derivatives of one that
-    is outside are 0. ``P`` (n, 2, B) are the probabilities of both values of each bit. ``shares`` (n, 2, B) are
-    the weights of their losses, 0 for the value that a bit does not have.
+    The equation of "Loss". A probability below `PROBABILITY_FLOOR` counts as this one and has no gradient. ``P``
+    (n, 2, B) are the probabilities of both values of each bit. ``shares`` (n, 2, B) are the weights of their
+    losses, 0 for the value that a bit does not have.
     """
-    clamped = P.clamp(PROBABILITY_FLOOR, 1 - PROBABILITY_FLOOR)
-    by_log_P = shares * (clamped == P)
-    return -(clamped.log() * shares).sum(), by_log_P, by_log_P / clamped
+    guarded = P.clamp(min=PROBABILITY_FLOOR)
+    counted = shares * (P >= PROBABILITY_FLOOR)
+    return -(guarded.log() * shares).sum(), counted.flip(1) - counted * P.flip(1) / guarded
 
 
 def bit_losses(P: torch.Tensor, zeta: torch.Tensor) -> torch.Tensor:
-    """Return the binary cross-entropy of each bit of ζ in nats, (N, B).
+    """Return the loss of each bit of ζ in nats, (N, B).
 
-    The equation L_BCE of "Loss". ``P`` (N, 2, B) are the predictions for ζ (B, N).
+    The equation of "Loss". ``P`` (N, 2, B) are the predictions for ζ (B, N).
     """
     P_true = torch.where(zeta.T > 0, P[:, 1], P[:, 0])
-    return -P_true.clamp(PROBABILITY_FLOOR, 1 - PROBABILITY_FLOOR).log()
+    return -P_true.clamp(min=PROBABILITY_FLOOR).log()
 
 
 class Retrieval:
@@ -166,11 +172,10 @@ class Retrieval:
         scaled, queries, E, Z = self.weigh(zeta)
         total = Z.sum(dim=1, keepdim=True)
         signed = zeta.T * (share / N)
-        loss, by_log_P, by_P = cross_entropy(Z / total, torch.stack([-signed, signed], dim=1).clamp_(min=0))
+        loss, g = cross_entropy(Z / total, torch.stack([-signed, signed], dim=1).clamp_(min=0))
         if not by_A and not by_B:
             return loss, None, None
-        g = (by_log_P.sum(dim=1, keepdim=True) - by_P).div_(total / math.log(2))
-        grad_scores = self._times_copies(E, g).view(N * batch, -1)
+        grad_scores = self._times_copies(E, g.div_(total / math.log(2))).view(N * batch, -1)
         if not by_A:
             return loss, None, (queries.T @ grad_scores) @ self.stored.chi.T
         # ∂s χᵀ serves both gradients: it is a product with N columns instead of two with H columns.

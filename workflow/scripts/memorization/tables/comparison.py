@@ -1,7 +1,8 @@
 """The comparison of the transformers with theories, on the same sequences.
 
 A theory, the *candidate*, says the probability that the next bit is 1, and so does a transformer. The table
-``model_comparison`` says how far the two are apart. The definitions are in docs/models.md, section "The comparison".
+``model_comparison`` says how far the two are apart. The definitions are in docs/models.md, section
+"The comparison".
 """
 
 import json
@@ -27,7 +28,7 @@ _DATA = (
 # The values of a fitted parameter that are tried: the number of draws, and the smoothing of the prefix tree.
 _LAST_DRAWS = tuple(2**exponent for exponent in range(4, 21))
 _SMOOTHINGS = tuple(10 ** (exponent / 4) for exponent in range(-8, 9))
-# Every candidate is mixed with a coin, and the share of the coin is fitted. Without it, a candidate that is certain
+# Every candidate is mixed with a coin, and the share of the coin is fitted. Otherwise a candidate that is certain
 # would be infinitely far from any model that is not.
 COIN_SHARES = (0.0, 0.001, 0.003, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 # The DAM's candidates: the best of all runs with such heads.
@@ -64,9 +65,7 @@ class _Run:
     @cached_property
     def all_but_the_weights(self) -> str:
         """The settings without the seed of the initial weights, as a text."""
-        return json.dumps(
-            {key: value for key, value in self.args.items() if key != "weights_seed"}, sort_keys=True
-        )
+        return json.dumps({**self.args, "weights_seed": None}, sort_keys=True)
 
 
 def model_comparison(runs: list[tuple[pd.DataFrame, dict, dict]]) -> list[pd.DataFrame]:
