@@ -84,12 +84,13 @@ def _setting(
 
 
 # The endings of the settings that need a switch, and what such a setting is without one.
-_WITHOUT_A_SWITCH = {"_at_switch": "false", "_after_switch": "null"}
+_WITHOUT_A_SWITCH = {"_at_switch": "false", "_after_switch": "null", "_of_last_set": "null"}
 OTHERWISE = {
     "sequences_seed": "seed",
     "weights_seed": "seed",
     "lr_after_switch": "lr",
     "batch_size_after_switch": "batch_size",
+    "num_iters_of_last_set": "num_iters_per_set",
 }
 """For each setting that follows another one unless it is given, the other one."""
 
@@ -112,6 +113,13 @@ class RunSettings(BaseModel):
     )
     num_iters_per_set: Count = _setting(
         "training on each set; a multiple of num_iters_per_epoch", unit="iterations", ge=1
+    )
+    num_iters_of_last_set: Annotated[Count, Field(ge=1)] | None = _setting(
+        "training on the last set, if it is shorter; a multiple of num_iters_per_epoch; null: num_iters_per_set",
+        unit="iterations",
+        stage=Stage.SWITCH,
+        default=None,
+        neutral=None,
     )
     num_iters_per_epoch: Count = _setting(
         "from one log entry, and test of the sequences, to the next", unit="iterations", ge=1
@@ -143,6 +151,13 @@ class RunSettings(BaseModel):
         ge=1,
     )
     test_earlier_sets: bool = _setting("whether the tests during training include the earlier sets", default=True)
+    test_stride: Count = _setting(
+        "every so many-th sequence of a set is tested during training; the evaluation has all",
+        unit="sequences",
+        default=10,
+        neutral=10,
+        ge=1,
+    )
     test_iters_after_switch: Iterations | None = _setting(
         "iterations after each switch at which the sequences are tested beside the ends of epochs; null: "
         "1, 2, 3, 5, 8, 12, … less than num_iters_per_epoch",
@@ -218,17 +233,7 @@ class RunSettings(BaseModel):
                 f'"{self.freeze}" needs a switch after which it begins: set num_switches to 1 or more, '
                 'or freeze to "none"',
             )
-        for key, value in self:
-            without = next((words for end, words in _WITHOUT_A_SWITCH.items() if key.endswith(end)), None)
-            if value and without and self.num_switches == 0:
-                yield (
-                    key,
-                    f"{shown(value)} needs a switch: set num_switches to 1 or more, or {key} to {without}",
-                )
-        for key in ("test_iters_after_switch", "saved_iters"):
-            late = [t for t in getattr(self, key) or () if t > self.num_iters_per_set]
-            if late:
-                yield (key, f"{late[0]} is more than num_iters_per_set ({self.num_iters_per_set}): leave it out")
+        yield from self._impossible_after_switch()
         if self.freeze != "none" and self.reset_model_at_switch:
             yield (
                 "freeze",
@@ -236,16 +241,37 @@ class RunSettings(BaseModel):
                 'freeze to "none"',
             )
 
+    def _impossible_after_switch(self) -> Iterator[tuple[str, str]]:
+        """Yield what is impossible of the settings that matter from the first switch on."""
+        for key, value in self:
+            without = next((words for end, words in _WITHOUT_A_SWITCH.items() if key.endswith(end)), None)
+            if value and without and self.num_switches == 0:
+                yield (
+                    key,
+                    f"{shown(value)} needs a switch: set num_switches to 1 or more, or {key} to {without}",
+                )
+        last, epoch = self.num_iters_of_last_set, self.num_iters_per_epoch
+        if last and (last % epoch or last > self.num_iters_per_set):
+            yield (
+                "num_iters_of_last_set",
+                f"{last} is not a multiple of num_iters_per_epoch ({epoch}) of at most num_iters_per_set "
+                f"({self.num_iters_per_set})",
+            )
+        for key in ("test_iters_after_switch", "saved_iters"):
+            late = [t for t in getattr(self, key) or () if t > self.num_iters_per_set]
+            if late:
+                yield (key, f"{late[0]} is more than num_iters_per_set ({self.num_iters_per_set}): leave it out")
+
     def resolved(self) -> dict[str, Any]:
         """Return every setting, with what follows from others filled in, as a flat dict."""
         settings = self.model_dump()
         settings["len_context"] = getattr(self, self.LENGTH)
         settings["num_predictions"] = settings["len_context"] - 1
-        settings["num_iters"] = self.num_iters_per_set * (self.num_switches + 1)
-        if self.sequence_sampling_distribution == "uniform":
-            settings["zipf_exponent"] = 0.0
         for key, other in OTHERWISE.items():
             settings[key] = settings[other] if settings[key] is None else settings[key]
+        settings["num_iters"] = self.num_iters_per_set * self.num_switches + settings["num_iters_of_last_set"]
+        if self.sequence_sampling_distribution == "uniform":
+            settings["zipf_exponent"] = 0.0
         if self.test_iters_after_switch is None:
             below = self.num_iters_per_epoch if self.num_switches else 0
             settings["test_iters_after_switch"] = log_spaced_iterations(below)

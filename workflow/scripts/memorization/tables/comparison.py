@@ -23,7 +23,7 @@ from .theory import drawn_sequences, iteration_of_weights, occupancy
 # Settings of the data: runs that agree in them saw the same sequences in the same batches.
 _DATA = (
     "sequences_seed", "K", "len_context", "zipf_exponent", "batch_size", "batch_size_after_switch",
-    "num_iters_per_set", "num_switches",
+    "num_iters_per_set", "num_iters", "num_switches",
 )  # fmt: skip
 # The values of a fitted parameter that are tried: the number of draws, and the smoothing of the prefix tree.
 _LAST_DRAWS = tuple(2**exponent for exponent in range(4, 21))

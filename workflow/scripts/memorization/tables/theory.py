@@ -60,19 +60,18 @@ def drawn_sequences(args: dict, iteration: int) -> np.ndarray:
 
 
 _OF_DRAWS = (
-    "sequences_seed", "K", "zipf_exponent", "batch_size", "batch_size_after_switch", "num_iters_per_set",
-    "num_switches",
+    "sequences_seed", "K", "zipf_exponent", "batch_size", "batch_size_after_switch", "num_iters_per_set", "num_iters",
 )  # fmt: skip
 
 
 @lru_cache(maxsize=16)
 def _drawn(
-    seed: int, K: int, zipf_exponent: float, first_batch: int, later_batch: int, per_set: int, num_switches: int
+    seed: int, K: int, zipf_exponent: float, first_batch: int, later_batch: int, per_set: int, num_iters: int
 ) -> np.ndarray:
     """Return all sequences drawn in a run with these settings."""
     cumulative = cumulative_probabilities(rank_probabilities(K, zipf_exponent))
     drawn = [np.empty(0, dtype=np.int64)]
-    for iteration in range(per_set * (num_switches + 1)):
+    for iteration in range(num_iters):
         batch_size = first_batch if iteration < per_set else later_batch
         drawn.append(iteration // per_set * K + sample_batch_ranks(cumulative, batch_size, seed, iteration))
     return np.concatenate(drawn)
@@ -86,9 +85,9 @@ def iteration_of_weights(args: dict) -> dict[str, int]:
     per_set, num_switches = args["num_iters_per_set"], args["num_switches"]
     iterations = {}
     for number in range(num_switches + 1):
-        start = number * per_set
-        iterations |= {f"set_{number}_iter_{saved}": start + saved for saved in args["saved_iters"]}
-        iterations["final" if number == num_switches else f"pre_switch_{number + 1}"] = start + per_set
+        start, end = number * per_set, min((number + 1) * per_set, args["num_iters"])
+        saved = {f"set_{number}_iter_{i}": start + i for i in args["saved_iters"] if start + i <= end}
+        iterations |= saved | {"final" if number == num_switches else f"pre_switch_{number + 1}": end}
     return iterations
 
 

@@ -12,9 +12,6 @@ import torch
 from ..models.learners import Learner, build_learner, evaluate_in_slices, set_up_torch
 from ..sequences import cumulative_probabilities, rank_probabilities, sample_batch_ranks
 
-# During training every TEST_STRIDE-th sequence is tested; the evaluation afterwards tests all of them.
-TEST_STRIDE = 10
-
 logger = logging.getLogger(__name__)
 
 
@@ -54,7 +51,7 @@ class Training:
         self.lr = getattr(self.settings, f"lr{after}")
         self.batch_size = getattr(self.settings, f"batch_size{after}")
         first_tested = 0 if self.settings.test_earlier_sets else sequence_set
-        self.tests = Tests(self.sequence_sets, first_tested, sequence_set)
+        self.tests = Tests(self.sequence_sets, first_tested, sequence_set, self.settings.test_stride)
 
     def run(self, until: int, progress: Callable[[range], Iterable[int]] = iter) -> None:
         """Train until ``until`` iterations are done, see `iterations`."""
@@ -210,12 +207,12 @@ class Training:
 
 
 class Tests:
-    """The tests of some sets: every `TEST_STRIDE`-th sequence, the same at each epoch."""
+    """The tests of some sets: every ``stride``-th sequence, the same at each epoch."""
 
-    def __init__(self, sequence_sets: list[np.ndarray], first: int, last: int):
+    def __init__(self, sequence_sets: list[np.ndarray], first: int, last: int, stride: int):
         """Prepare the tests of the sets ``first`` … ``last``."""
-        tested = [sequences[::TEST_STRIDE] for sequences in sequence_sets[first : last + 1]]
-        ranks = np.arange(0, len(sequence_sets[0]), TEST_STRIDE)
+        tested = [sequences[::stride] for sequences in sequence_sets[first : last + 1]]
+        ranks = np.arange(0, len(sequence_sets[0]), stride)
         self.num_of_each_set = len(ranks)
         self._sequences = np.concatenate(tested)
         self._sequence_set = np.repeat(np.arange(first, last + 1), len(ranks))
