@@ -5,6 +5,8 @@ There is one panel for each condition.
 
 import math
 
+import pandas as pd
+
 from memorization.figures.drawing import (
     condition_panels,
     draw_sets_before_and_after,
@@ -27,7 +29,7 @@ powers = range(int(math.log10(most)) + 1)
 figure, axes, panels = condition_panels(table, width=2.4, height=2.2)
 for ax, metric, rows in panels:
     draw_sets_before_and_after(ax, metric, rows, lambda line: line["appearances"])
-    limit_to_means(ax, table[f"{metric}_mean"])
+    limit_to_means(ax, pd.concat([table[f"{metric}_mean"], table[f"ideal_{metric}_mean"]]))
     ax.set_xscale("log")
     ax.set_xticks([ZERO, *(10**i for i in powers)], ["0", *(f"$10^{i}$" for i in powers)])
     ax.set_xlim(ZERO * 0.8, most * 1.3)

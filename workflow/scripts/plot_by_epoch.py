@@ -3,11 +3,14 @@
 The iterations go across the switches.
 """
 
+import pandas as pd
 from matplotlib.lines import Line2D
 
 from memorization.figures.drawing import (
+    IDEAL,
     REFERENCE,
     draw_chance,
+    draw_ideal,
     draw_mean,
     draw_switches,
     legend_beneath,
@@ -33,10 +36,11 @@ for (model, of_model), column in zip(models, axes.T, strict=True):
     for metric, ax in zip(AXIS_LABELS, column, strict=True):
         draw_chance(ax, metric)
         draw_switches(ax, of_model)
-        limit_to_means(ax, table[f"{metric}_mean"])
+        limit_to_means(ax, pd.concat([table[f"{metric}_mean"], table[f"ideal_{metric}_mean"]]))
         for i, (_, colour, rows) in enumerate(shown):
             for sequence_set, tested in rows.groupby("sequence_set"):
                 current = tested[tested["current_set"] == sequence_set]
+                draw_ideal(ax, current, current["iter"], metric, label=None)
                 # The line of an earlier set goes on from its last point as the current one.
                 earlier = tested[tested["iter"] >= current["iter"].max()]
                 # If the conditions are the same before the switch, that part is drawn once.
@@ -56,7 +60,8 @@ for metric, ax in zip(AXIS_LABELS, axes[:, 0], strict=True):
 handles = [
     Line2D([], [], color="0.3", label="current set"),
     Line2D([], [], color="0.3", linestyle="--", linewidth=1, label="earlier set"),
+    Line2D([], [], **IDEAL, label="ideal observer"),
     Line2D([], [], **REFERENCE, label="chance"),
 ]
-figure.legend(handles=handles, loc="outside upper right", ncols=3)
+figure.legend(handles=handles, loc="outside upper right", ncols=4)
 save_figure(figure, snakemake)

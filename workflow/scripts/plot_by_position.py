@@ -3,7 +3,7 @@
 The set has just been trained on.
 """
 
-from memorization.figures.drawing import draw_chance, draw_mean, new_figure, save_figure
+from memorization.figures.drawing import draw_chance, draw_ideal, draw_mean, new_figure, save_figure
 from memorization.figures.labels import AXIS_LABELS
 from memorization.figures.selection import conditions, just_trained
 from memorization.storage.log import start_log
@@ -16,8 +16,9 @@ figure, axes = new_figure(rows=1, columns=2, width=2.9, height=2.8)
 for ax, sequence_set, title in zip(axes[0], (0, -1), ("trained on", "held out"), strict=True):
     draw_chance(ax, "accuracy")
     ax.set_title(title)
-    for label, colour, rows in conditions(table):
+    for i, (label, colour, rows) in enumerate(conditions(table)):
         rows = rows[rows["sequence_set"] == sequence_set]
+        draw_ideal(ax, rows, rows["position"], "accuracy", label=None if i else "ideal observer")
         draw_mean(ax, rows, "position", "accuracy", color=colour, label=label or None)
     ax.set_xlabel("revealed bits n")
 axes[0, 0].set_ylabel(AXIS_LABELS["accuracy"])

@@ -5,6 +5,7 @@ There is one line for each architecture.
 
 from memorization.figures.drawing import (
     draw_chance,
+    draw_ideal,
     draw_points,
     legend_beneath,
     log_axis,
@@ -31,6 +32,7 @@ for (model, of_model), column in zip(models, axes.T, strict=True):
             label = condition_label(dict(zip(keys, values, strict=True)), of_model)
             style = {"color": ordered_colours(len(architectures))[i], "marker": MARKERS[i % len(MARKERS)]}
             rows = rows.sort_values("num_parameters")
+            draw_ideal(ax, rows, rows["num_parameters"], metric, label=None if i else "ideal observer")
             draw_points(ax, rows["num_parameters"], rows, metric, linestyle="-", label=label or None, **style)
         log_axis(ax.xaxis)
     column[-1].set_xlabel("parameters")

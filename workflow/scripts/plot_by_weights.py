@@ -3,7 +3,14 @@
 In swapped weights one part is put back.
 """
 
-from memorization.figures.drawing import condition_panels, draw_points, label_below, legend_below, save_figure
+from memorization.figures.drawing import (
+    IDEAL,
+    condition_panels,
+    draw_points,
+    label_below,
+    legend_below,
+    save_figure,
+)
 from memorization.figures.labels import look_of_weights, set_label
 from memorization.figures.selection import of_first_switch
 from memorization.storage.log import start_log
@@ -15,6 +22,9 @@ sets = [*sorted(s for s in table["sequence_set"].unique() if s >= 0), -1]
 figure, axes, panels = condition_panels(table, width=2.4, height=2.2)
 for ax, metric, rows in panels:
     kinds = rows["weights"].unique()
+    for place, sequence_set in enumerate(sets):
+        ideal = rows.loc[rows["sequence_set"] == sequence_set, f"ideal_{metric}_mean"].mean()
+        ax.hlines(ideal, place - 0.45, place + 0.45, **IDEAL, label="ideal observer")
     for i, weights in enumerate(kinds):
         look = look_of_weights(weights)
         points = rows[rows["weights"] == weights].set_index("sequence_set").reindex(sets)

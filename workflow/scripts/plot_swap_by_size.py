@@ -5,6 +5,7 @@ It is shown on the sets before and after the switch.
 
 from memorization.figures.drawing import (
     draw_chance,
+    draw_ideal,
     draw_points,
     legend_below,
     log_axis,
@@ -34,6 +35,7 @@ for i, (model, of_model) in enumerate(models):
         for freeze, ax in zip(frozen, row, strict=True):
             draw_chance(ax, "accuracy")
             of_panel = of_model[(of_model["sequence_set"] == sequence_set) & (of_model["freeze"] == freeze)]
+            draw_ideal(ax, of_panel, of_panel["num_parameters"], "accuracy")
             for weights, rows in of_panel.groupby("weights", sort=False):
                 look = look_of_weights(weights)
                 rows = rows.sort_values("num_parameters")

@@ -29,7 +29,8 @@ matplotlib.style.use(Path(__file__).with_name("memorization.mplstyle"))
 # A legend below a figure needs this width, in inches.
 MIN_WIDTH = 3.4
 CHANCE = {"accuracy": 0.5, "loss": math.log(2), "recall": 0.0}
-# Lines that are neither measured nor fitted: chance, a ceiling, a law.
+# Lines that are neither measured nor fitted: chance, the ideal observer, a ceiling, a law.
+IDEAL = {"color": "0.45", "linewidth": 1, "linestyle": (0, (4, 2)), "zorder": 0.5}
 REFERENCE = {"color": "0.55", "linewidth": 0.8, "linestyle": (0, (1, 2)), "zorder": 0}
 THEORY = {"color": "0.3", "linewidth": 1}
 
@@ -132,6 +133,7 @@ def draw_sets_before_and_after(
 
     The rows are those that `selection.before_and_after` returns.
     """
+    draw_ideal(ax, rows, x(rows), metric)
     for (weights, sequence_set), line in rows.groupby(["weights", "sequence_set"], sort=False):
         look = look_of_weights(weights)
         style = {"linestyle": "-", "marker": "o"} if sequence_set == 0 else {"linestyle": "--", "marker": "s"}
@@ -142,6 +144,17 @@ def draw_sets_before_and_after(
 def draw_chance(axes: Axes, metric: str) -> None:
     """Draw what guessing gives: accuracy 0.5, loss log 2, recall 0."""
     axes.axhline(CHANCE[metric], **REFERENCE)
+
+
+def draw_ideal(axes: Axes, rows: pd.DataFrame, x: Any, metric: str, label: str | None = "ideal observer") -> None:
+    """Draw what the ideal observer has on the sequences of ``rows``, against ``x``.
+
+    It is a mean over the seeds, and over rows with the same ``x``.
+    """
+    ideal = rows[f"ideal_{metric}_mean"].groupby(pd.Series(x, index=rows.index)).mean()
+    # A line through one point would not be seen.
+    marker = {"marker": "_", "markersize": 9} if len(ideal) == 1 else {}
+    axes.plot(ideal.index, ideal, **IDEAL | marker, label=label)
 
 
 def draw_switches(axes: Axes, table: pd.DataFrame) -> None:

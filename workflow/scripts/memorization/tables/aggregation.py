@@ -256,6 +256,8 @@ def aggregate(
         if condition not in distinct:
             distinct.append(condition)
         reduced.append(rows.assign(condition=distinct.index(condition)))
+    # Runs without rows would change the types of the columns.
+    reduced = [rows for rows in reduced if len(rows)] or reduced[:1]
     tidy = _in_order_of_appearance(pd.concat(reduced, ignore_index=True), keys)
     result = _over_seeds(tidy, ["condition", *keys])
     swept = pd.DataFrame(distinct, index=range(len(distinct))).loc[result.pop("condition")]
