@@ -102,8 +102,10 @@ def last_set(table: pd.DataFrame) -> pd.DataFrame:
 
     That is the set that the condition was trained on last.
     """
-    last = _of_condition(table["sequence_set"], table).transform("max")
-    return table[(table["weights"] == "final") & (table["sequence_set"] == last)]
+    # The set in the memory of other weights can have a higher number.
+    final = table[table["weights"] == "final"]
+    last = _of_condition(final["sequence_set"], final).transform("max")
+    return final[final["sequence_set"] == last]
 
 
 def before_and_after(table: pd.DataFrame) -> pd.DataFrame:

@@ -74,12 +74,13 @@ TABLES = {
     "occupancy": Table(
         source="evaluation",
         keys=("weights", "sequence_set", "sequence_rank", "occupancy"),
+        metrics=(*WITH_IDEAL, "fraction_of_ideal", "queue_ideal_recall"),
         columns=("weights", "sequence_set", "sequence_rank", *WITH_IDEAL),
     ),
     "forgetting": Table(
         source="epochs",
         keys=("sequence_set", "iters_since_switch", *RANK_BAND),
-        metrics=(*METRICS, "occupancy"),
+        metrics=(*METRICS, "occupancy", "queue_ideal_recall"),
         columns=("iter", "sequence_set", "sequence_rank", *METRICS),
     ),
     "forgetting_curves": Table(

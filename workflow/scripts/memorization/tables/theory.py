@@ -1,12 +1,16 @@
-"""Occupancy: the probability that the queue of the DAM holds a sequence.
+"""What the queue of the DAM holds, and how well that can be retrieved.
 
-It follows from the settings of a run alone; nothing is fitted. The equations are in docs/models.md, section
+All of it follows from the settings of a run alone; nothing is fitted. The equations are in docs/models.md, section
 "What the queue holds".
 """
 
 import numpy as np
 
-from ..sequences import rank_probabilities
+from ..ideal_observer import TIE, ideal_predictions
+from ..sequences import cumulative_probabilities, generate_sequence_set, rank_probabilities, sample_ranks
+
+# How many weights of sequences the ideal observers of a queue have at once; this bounds the memory.
+_NUM_WEIGHTS = 2**22
 
 
 def occupancy(probabilities: np.ndarray, num_draws: int) -> np.ndarray:
@@ -32,14 +36,20 @@ def draws_in_queue(args: dict, iteration: int, sequence_set: int) -> int:
     from the current set, and the rest, if any, from the sets before. If the queue is cleared at the switch, it
     holds only the current set.
     """
+    drawn = range_in_queue(args, iteration)
+    per_set = args["num_iters_per_set"] * args["batch_size"]
+    return max(0, min((sequence_set + 1) * per_set, drawn.stop) - max(sequence_set * per_set, drawn.start))
+
+
+def range_in_queue(args: dict, iteration: int) -> range:
+    """Return which draws the queue holds after ``iteration`` iterations, counted from the start of the run."""
     batch, per_set = args["batch_size"], args["num_iters_per_set"]
     oldest = max(0, iteration * batch - args["M"])
     if args["clear_memory_at_switch"] or args["reset_model_at_switch"]:
         # The switch to set s is made as iteration s · num_iters_per_set begins. After exactly that many
         # iterations the queue has therefore not been cleared yet.
         oldest = max(oldest, (max(iteration, 1) - 1) // per_set * per_set * batch)
-    start, end = sequence_set * per_set * batch, (sequence_set + 1) * per_set * batch
-    return max(0, min(end, iteration * batch) - max(start, oldest))
+    return range(oldest, iteration * batch)
 
 
 def queue_occupancy(args: dict, iteration: int, sequence_set: int) -> np.ndarray:
@@ -52,3 +62,47 @@ def queue_occupancy(args: dict, iteration: int, sequence_set: int) -> np.ndarray
         return np.full(args["K"], np.nan)
     probabilities = rank_probabilities(args["K"], args["zipf_exponent"])
     return occupancy(probabilities, draws_in_queue(args, iteration, sequence_set))
+
+
+def queue_counts(args: dict, iterations: np.ndarray) -> np.ndarray:
+    """Return how often the queue of a run holds each sequence of each set, (iterations, sets, K).
+
+    The queue is that after each number of ``iterations``. It follows from the seed, which gives the batches.
+    """
+    K, batch = args["K"], args["batch_size"]
+    cumulative = cumulative_probabilities(rank_probabilities(K, args["zipf_exponent"]))
+    ranks = sample_ranks(cumulative, batch, args["seed"], range(iterations.max()))
+    sets = np.arange(len(ranks)) // (args["num_iters_per_set"] * batch)
+    num_sets = args["num_switches"] + 1
+    held = [range_in_queue(args, int(iteration)) for iteration in iterations]
+    identities = sets * K + ranks
+    counts = [np.bincount(identities[drawn.start : drawn.stop], minlength=num_sets * K) for drawn in held]
+    return np.stack(counts).reshape(len(held), num_sets, K)
+
+
+def queue_ideal_recall(args: dict, iterations: np.ndarray, sequence_set: int, ranks: np.ndarray) -> np.ndarray:
+    """Return the recall of some sequences by the best retrieval from the queue of a run, (iterations, ranks).
+
+    The ideal observer knows what the queue holds after each number of ``iterations``, and how often, and predicts the
+    sequences ``ranks`` of a set from that. Recall is 2 · accuracy − 1, with a tie half right. NaN if the model has no
+    queue.
+    """
+    if "M" not in args:
+        return np.full((len(iterations), len(ranks)), np.nan)
+    sets = [
+        generate_sequence_set(args["seed"], number, args["K"], args["len_context"])
+        for number in range(args["num_switches"] + 1)
+    ]
+    known, tested = np.concatenate(sets), sets[sequence_set][ranks]
+    counts = queue_counts(args, iterations).reshape(len(iterations), -1)
+    parts = np.array_split(counts, -(-counts.size // _NUM_WEIGHTS))
+    return np.concatenate([_recall(known, part, tested) for part in parts])
+
+
+def _recall(known: np.ndarray, weights: np.ndarray, tested: np.ndarray) -> np.ndarray:
+    """Return the recall of each of the sequences ``tested`` by each ideal observer, (observers, T)."""
+    right = np.zeros((len(weights), len(tested)))
+    for n, of_one in enumerate(ideal_predictions(known, weights, tested)):
+        lead = (of_one - 0.5) * (2 * tested[:, n] - 1.0)
+        right += np.where(np.abs(lead) < TIE, 0.0, np.sign(lead))
+    return right / known.shape[1]

@@ -4,6 +4,8 @@ All sequences are evaluated under each kind of weights. Other tables hold the lo
 """
 
 from collections.abc import Iterator
+from functools import partial
+from itertools import chain
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,7 +19,14 @@ from ..models.learners import (
     set_up_torch,
     swap_entries,
 )
-from ..sequences import HELD_OUT, generate_held_out_sequences
+from ..sequences import (
+    HELD_OUT,
+    cumulative_probabilities,
+    generate_held_out_sequences,
+    generate_sequence_set,
+    rank_probabilities,
+    sample_ranks,
+)
 
 
 def evaluated_weights(results: dict, learner: Learner) -> Iterator[tuple[str, StateDict, int]]:
@@ -36,11 +45,44 @@ def evaluated_weights(results: dict, learner: Learner) -> Iterator[tuple[str, St
         yield name, swap_entries(final, pre_switch[0], swapped), num_sets
 
 
+def weights_with_new_memory(
+    results: dict, learner: Learner, never_trained: np.ndarray, sequence_sets: list[np.ndarray]
+) -> Iterator[tuple[str, StateDict, int]]:
+    """Yield the weights with the memory of a set that they were not trained on.
+
+    They ask how the model looks apart from what it has stored. ``new_memory`` are the weights just before the first
+    switch with the memory of the set after it; ``new_memory_final`` are the final weights with the memory of
+    ``never_trained`` (K, L), the set that would follow. Nothing is yielded for a model without a memory. The values
+    are those of `evaluated_weights`.
+    """
+    pre_switch, num_sets = results["pre_switch_state_dict"], len(sequence_sets)
+    final = ("new_memory_final", results["model_state_dict"], num_sets, never_trained, num_sets)
+    before = [("new_memory", state_dict, 1, sequence_sets[1], 1) for state_dict in pre_switch[:1]]
+    for name, state_dict, num_seen, sequences, sequence_set in [*before, final]:
+        last_drawn = partial(last_drawn_sequences, results["args"], sequences, sequence_set)
+        refilled = learner.refilled(state_dict, last_drawn)
+        if refilled is not None:
+            yield name, refilled, num_seen
+
+
+def last_drawn_sequences(args: dict, sequences: np.ndarray, sequence_set: int, number: int) -> np.ndarray:
+    """Return the last ``number`` sequences that a training on a set draws from it, (number, L).
+
+    They are fewer if it draws fewer. ``sequences`` (K, L) are those of the set, ``args`` the settings of the run.
+    """
+    batch_size, per_set = args["batch_size"], args["num_iters_per_set"]
+    end = (sequence_set + 1) * per_set
+    iterations = range(end - min(per_set, -(-number // batch_size)), end)
+    cumulative = cumulative_probabilities(rank_probabilities(args["K"], args["zipf_exponent"]))
+    return sequences[sample_ranks(cumulative, batch_size, args["seed"], iterations)][-number:]
+
+
 def evaluate_run(results: dict, sequence_sets: list[np.ndarray], num_held_out: int) -> dict[str, pd.DataFrame]:
     """Evaluate all sequences of a run, and held-out ones, under each kind of weights.
 
     ``results`` is the content of ``<run>.pkl``, ``sequence_sets`` the run's integer arrays (K, L).
-    ``num_held_out`` sequences that are in no set are evaluated too.
+    ``num_held_out`` sequences that are in no set are evaluated too. The weights ``new_memory_final`` are evaluated on
+    one more set, with the next number: that in their memory.
 
     Returns the tables
 
@@ -53,12 +95,18 @@ def evaluate_run(results: dict, sequence_sets: list[np.ndarray], num_held_out: i
     set_up_torch(settings)
     learner = build_learner(settings, sequence_sets)
     held_out = generate_held_out_sequences(settings.seed, num_held_out, settings.len_context, sequence_sets)
+    never_trained = generate_sequence_set(settings.seed, len(sequence_sets), settings.K, settings.len_context)
+    sets = [*enumerate(sequence_sets), (HELD_OUT, held_out)]
     appearances = final_appearances(results["logs"])
     tables: dict[str, list[pd.DataFrame]] = {"evaluation": [], "positions": [], "attention": []}
-    for weights, state_dict, num_sets_seen in evaluated_weights(results, learner):
+    for weights, state_dict, num_sets_seen in chain(
+        evaluated_weights(results, learner),
+        weights_with_new_memory(results, learner, never_trained, sequence_sets),
+    ):
         learner.load_state_dict(state_dict)
         tables["attention"].append(attention_table(learner, held_out).assign(weights=weights))
-        for sequence_set, sequences in [*enumerate(sequence_sets), (HELD_OUT, held_out)]:
+        in_memory = [(len(sequence_sets), never_trained)] if weights == "new_memory_final" else []
+        for sequence_set, sequences in [*sets, *in_memory]:
             of_sequences, at_positions = mean_metrics(learner, sequences)
             key = {"weights": weights, "sequence_set": sequence_set}
             seen = 0 <= sequence_set < num_sets_seen
