@@ -337,7 +337,7 @@ def test_heads_that_read_one_bit_read_it_or_the_mean_of_what_is_revealed(N, H):
 
 def test_heads_that_read_one_bit_retrieve_what_they_were_never_trained_on_and_learn_more():
     sizes = dict(N=24, H=24, K=20, M=200, eta=10.0, batch_size=20, lr=5e-2, num_switches=0)
-    untrained, sets = train_dam(**sizes, initial_heads="one_bit", A_and_B_trainable=False)
+    untrained, _ = train_dam(**sizes, initial_heads="one_bit", A_and_B_trainable=False)
     random, _ = train_dam(**sizes, A_and_B_trainable=False)
     learned, _ = train_dam(**sizes, initial_heads="one_bit", num_iters_per_set=60)
     for letter in "AB":

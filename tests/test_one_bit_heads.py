@@ -13,7 +13,7 @@ from memorization.sequences import generate_sequence_set
 
 
 def recall_by_the_largest_score(stored, n, positions):
-    """The recall of bit n of the first of the ``stored`` sequences: the majority of those with the largest score."""
+    """The recall of bit n of the first stored sequence, by the majority of those with the largest score."""
     own = stored[0]
     query = [own[i] if i < n else np.mean(own[:n]) for i in positions]
     scores = [sum(q * chi[i] for q, i in zip(query, positions, strict=True)) for chi in stored]

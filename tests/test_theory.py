@@ -11,7 +11,6 @@ from test_dam import dam_settings, drawn, train_dam
 from memorization.ideal_observer import add_ideal, ideal_scores
 from memorization.models.learners import build_learner
 from memorization.models.queue_memory import QueueMemory
-from memorization.one_bit_heads import one_bit_retrieval
 from memorization.sequences import generate_sequence_set, rank_probabilities
 from memorization.tables import aggregation
 from memorization.tables.theory import (

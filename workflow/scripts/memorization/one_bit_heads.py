@@ -44,8 +44,8 @@ def one_bit_retrieval(N: int, H: int, num_stored: int) -> np.ndarray:
 def _rivals(mean: np.ndarray, own: np.ndarray, revealed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the probabilities that a rival's score is lower than that of the right sequence, and equal.
 
-    Both are (means, sums) for each ``mean`` of the revealed bits, and each sum ``own`` of the right sequence's bits
-    that are read and not revealed. ``revealed`` bits are read.
+    Both are (means, sums): for each ``mean`` of the revealed bits, and each sum ``own`` of the bits of the right
+    sequence that are read but not revealed. Of the bits that are read, ``revealed`` are revealed.
     """
     mismatches, of_mismatches = np.arange(revealed + 1), _of_ones(revealed)
     others, of_others = _sum_of_bits(len(own) - 1)

@@ -115,9 +115,10 @@ def cross_entropy(P: torch.Tensor, shares: torch.Tensor) -> tuple[torch.Tensor, 
     (n, 2, B) are the weights of their losses, 0 for the value that a bit does not have.
     """
     loss = -(P.clamp(min=PROBABILITY_FLOOR).log() * shares).sum()
-    tiny = torch.finfo(P.dtype).tiny
-    counted = shares * (P >= tiny)
-    return loss, counted.flip(1) - counted * P.flip(1) / P.clamp(min=tiny)
+    smallest = torch.finfo(P.dtype).tiny
+    positive = P.clamp(min=smallest)
+    counted = shares * (positive == P)
+    return loss, counted.flip(1) - counted * P.flip(1) / positive
 
 
 def bit_losses(P: torch.Tensor, zeta: torch.Tensor) -> torch.Tensor:

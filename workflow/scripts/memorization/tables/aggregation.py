@@ -14,7 +14,7 @@ from ..sequences import HELD_OUT
 from .fits import FORMS, Fit, fit_forgetting
 from .registry import METRICS, RANK_BAND, TABLES, WITH_IDEAL
 from .student import two_sided_quantile
-from .theory import queue_ideal_recall, queue_occupancy
+from .theory import one_bit_accuracy, queue_ideal_recall, queue_occupancy
 
 NUM_SEQUENCES = "num_sequences"
 CONFIDENCE = 0.95
@@ -104,6 +104,16 @@ def occupancy(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
     metrics = (*WITH_IDEAL, "queue_ideal_recall")
     means = _mean_over_sequences(pd.concat(parts), TABLES["occupancy"].keys, metrics)
     return _with_fraction_of_ideal(means)
+
+
+def retrieval(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
+    """Return the accuracy on each set beside that of untrained heads that read one bit each, by the closed form.
+
+    The closed form is for a set in the queue; NaN for a model without one.
+    """
+    known = evaluation[evaluation["sequence_set"] != HELD_OUT]
+    means = _mean_over_sequences(known, TABLES["retrieval"].keys)
+    return means.assign(closed_form=one_bit_accuracy(args))
 
 
 def forgetting(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:

@@ -77,6 +77,12 @@ TABLES = {
         metrics=(*WITH_IDEAL, "fraction_of_ideal", "queue_ideal_recall"),
         columns=("weights", "sequence_set", "sequence_rank", *WITH_IDEAL),
     ),
+    "retrieval": Table(
+        source="evaluation",
+        keys=("weights", "sequence_set"),
+        metrics=("accuracy", "ideal_accuracy", "closed_form"),
+        columns=("weights", "sequence_set", *WITH_IDEAL),
+    ),
     "forgetting": Table(
         source="epochs",
         keys=("sequence_set", "iters_since_switch", *RANK_BAND),

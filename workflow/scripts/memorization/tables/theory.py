@@ -4,9 +4,12 @@ All of it follows from the settings of a run alone; nothing is fitted. The equat
 "What the queue holds".
 """
 
+import math
+
 import numpy as np
 
 from ..ideal_observer import TIE, ideal_predictions
+from ..one_bit_heads import one_bit_retrieval
 from ..sequences import cumulative_probabilities, generate_sequence_set, rank_probabilities, sample_ranks
 
 # How many weights of sequences the ideal observers of a queue have at once; this bounds the memory.
@@ -83,9 +86,9 @@ def queue_counts(args: dict, iterations: np.ndarray) -> np.ndarray:
 def queue_ideal_recall(args: dict, iterations: np.ndarray, sequence_set: int, ranks: np.ndarray) -> np.ndarray:
     """Return the recall of some sequences by the best retrieval from the queue of a run, (iterations, ranks).
 
-    The ideal observer knows what the queue holds after each number of ``iterations``, and how often, and predicts the
-    sequences ``ranks`` of a set from that. Recall is 2 · accuracy − 1, with a tie half right. NaN if the model has no
-    queue.
+    The ideal observer knows what the queue holds after each number of ``iterations``, and how often. From that it
+    predicts the sequences ``ranks`` of a set. Recall is 2 · accuracy − 1, with a tie half right. It is NaN if the
+    model has no queue.
     """
     if "M" not in args:
         return np.full((len(iterations), len(ranks)), np.nan)
@@ -106,3 +109,17 @@ def _recall(known: np.ndarray, weights: np.ndarray, tested: np.ndarray) -> np.nd
         lead = (of_one - 0.5) * (2 * tested[:, n] - 1.0)
         right += np.where(np.abs(lead) < TIE, 0.0, np.sign(lead))
     return right / known.shape[1]
+
+
+def one_bit_accuracy(args: dict) -> float:
+    """Return the accuracy of a DAM with untrained heads that read one bit each, on a set in its queue.
+
+    The queue holds the last draws of a training on the set. The mean is over all bits of all sequences of the set;
+    a sequence that is not stored is predicted by chance. NaN if the model has no queue, or more heads than bits.
+    """
+    if "M" not in args or args["H"] > args["N"]:
+        return math.nan
+    num_draws = min(args["M"], args["num_iters_per_set"] * args["batch_size"])
+    held = occupancy(rank_probabilities(args["K"], args["zipf_exponent"]), num_draws)
+    recall = held.mean() * one_bit_retrieval(args["N"], args["H"], round(held.sum())).mean()
+    return (1 + float(recall)) / 2

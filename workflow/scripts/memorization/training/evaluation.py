@@ -50,10 +50,10 @@ def weights_with_new_memory(
 ) -> Iterator[tuple[str, StateDict, int]]:
     """Yield the weights with the memory of a set that they were not trained on.
 
-    They ask how the model looks apart from what it has stored. ``new_memory`` are the weights just before the first
-    switch with the memory of the set after it; ``new_memory_final`` are the final weights with the memory of
-    ``never_trained`` (K, L), the set that would follow. Nothing is yielded for a model without a memory. The values
-    are those of `evaluated_weights`.
+    They tell how the model looks apart from what it has stored. ``new_memory`` are the weights just before the
+    first switch with the memory of the set after it. ``new_memory_final`` are the final weights with the memory of
+    ``never_trained`` (K, L), the set that would follow. Nothing is yielded for a model without a memory. The
+    values are those of `evaluated_weights`.
     """
     pre_switch, num_sets = results["pre_switch_state_dict"], len(sequence_sets)
     final = ("new_memory_final", results["model_state_dict"], num_sets, never_trained, num_sets)
@@ -81,8 +81,8 @@ def evaluate_run(results: dict, sequence_sets: list[np.ndarray], num_held_out: i
     """Evaluate all sequences of a run, and held-out ones, under each kind of weights.
 
     ``results`` is the content of ``<run>.pkl``, ``sequence_sets`` the run's integer arrays (K, L).
-    ``num_held_out`` sequences that are in no set are evaluated too. The weights ``new_memory_final`` are evaluated on
-    one more set, with the next number: that in their memory.
+    ``num_held_out`` sequences that are in no set are evaluated too. The weights ``new_memory_final`` are evaluated
+    on one more set, with the next number: that in their memory.
 
     Returns the tables
 
