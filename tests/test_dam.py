@@ -30,8 +30,8 @@ def softmax(logits):
     return [w / sum(weights) for w in weights]
 
 
-def reference_probabilities(A_logits, B_logits, eta, memory, zeta):
-    """P(+1) of each bit of one sequence, one stored sequence and bit at a time."""
+def reference_probabilities(A_logits, B_logits, eta, memory, zeta, value=1):
+    """P(value) of each bit of one sequence, one stored sequence and bit at a time."""
     N, H, _ = A_logits.shape
     probabilities = []
     for n in range(N):
@@ -39,7 +39,7 @@ def reference_probabilities(A_logits, B_logits, eta, memory, zeta):
             probabilities.append(0.5)
             continue
         if n == 0:
-            probabilities.append(sum(1 for chi in memory if chi[0] == 1) / len(memory))
+            probabilities.append(sum(1 for chi in memory if chi[0] == value) / len(memory))
             continue
         phi_hat = []
         for h in range(H):
@@ -50,21 +50,27 @@ def reference_probabilities(A_logits, B_logits, eta, memory, zeta):
             phi = [sum(w * bit for w, bit in zip(softmax(list(B_logits[h])), chi, strict=True)) for h in range(H)]
             scores.append(eta * sum(a * b for a, b in zip(phi_hat, phi, strict=True)))
         pi = softmax(scores)
-        probabilities.append(sum(p for p, chi in zip(pi, memory, strict=True) if chi[n] == 1))
+        probabilities.append(sum(p for p, chi in zip(pi, memory, strict=True) if chi[n] == value))
     return np.array(probabilities)
 
 
 def reference_loss(A_logits, B_logits, eta, memory, batch):
-    """The binary cross-entropy of a batch, averaged over bits and sequences."""
-    return float(
-        np.mean([bce(reference_probabilities(A_logits, B_logits, eta, memory, zeta), zeta) for zeta in batch])
-    )
+    """The loss of a batch, averaged over bits and sequences."""
+    losses = []
+    for zeta in batch:
+        of_one, of_minus = (reference_probabilities(A_logits, B_logits, eta, memory, zeta, b) for b in (1, -1))
+        losses.append(negative_log(np.where(zeta > 0, of_one, of_minus)))
+    return float(np.mean(losses))
 
 
-def bce(probabilities, zeta):
-    """The binary cross-entropy of one sequence, averaged over its bits."""
-    of_true = [p if bit == 1 else 1 - p for p, bit in zip(probabilities, zeta, strict=True)]
+def negative_log(of_true):
+    """The mean loss of bits whose true value has these probabilities."""
     return float(np.mean([-math.log(max(p, 1e-12)) for p in of_true]))
+
+
+def bce(of_one, zeta):
+    """The mean loss of the bits of one sequence, from the P(+1) of each."""
+    return negative_log(np.where(zeta > 0, of_one, 1 - of_one))
 
 
 def reference_gradients(logits, eta, memory, batch, step=1e-5):
@@ -331,7 +337,7 @@ def test_heads_that_read_one_bit_read_it_or_the_mean_of_what_is_revealed(N, H):
 
 def test_heads_that_read_one_bit_retrieve_what_they_were_never_trained_on_and_learn_more():
     sizes = dict(N=24, H=24, K=20, M=200, eta=10.0, batch_size=20, lr=5e-2, num_switches=0)
-    untrained, sets = train_dam(**sizes, initial_heads="one_bit", A_and_B_trainable=False)
+    untrained, _ = train_dam(**sizes, initial_heads="one_bit", A_and_B_trainable=False)
     random, _ = train_dam(**sizes, A_and_B_trainable=False)
     learned, _ = train_dam(**sizes, initial_heads="one_bit", num_iters_per_set=60)
     for letter in "AB":

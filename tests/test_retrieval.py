@@ -1,6 +1,7 @@
 """The retrieval of the dense associative memory against autograd, and at the limits of single precision."""
 
 import copy
+import math
 from collections import deque
 from types import SimpleNamespace
 
@@ -12,21 +13,28 @@ from hypothesis import strategies as st
 from test_dam import dam_settings, multiset_of, problem
 
 from memorization.models.learners import build_learner
-from memorization.models.retrieval import bit_losses, loss_and_gradients, predict
+from memorization.models.retrieval import Retrieval, bit_losses, loss_and_gradients, predict
 from memorization.sequences import generate_sequence_set
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def plain_loss(A_logits, B_logits, eta, memory, zeta, share):
-    """The loss of ζ (B, N), with the operations of PyTorch and a softmax over all M stored sequences."""
+    """The loss of ζ (B, N), with the operations of PyTorch and a softmax over all M stored sequences.
+
+    The logarithm is that of a sum of exponentials, so that no probability is too small. The value of a loss is
+    bounded, its gradient is not. A probability that the type cannot hold has no gradient.
+    """
     phi = memory @ torch.softmax(B_logits, dim=-1).T  # (M, H)
     losses = []
     for n in range(zeta.shape[1]):
         phi_hat = zeta[:, :n] @ torch.softmax(A_logits[n, :, :n], dim=-1).T  # (B, H)
-        pi = torch.softmax(eta * phi_hat @ phi.T, dim=-1)  # (B, M)
-        P_true = (pi * (memory[:, n] == zeta[:, n, None])).sum(dim=-1)
-        losses.append(-P_true.clamp(min=1e-12).log() @ share)
+        log_pi = torch.log_softmax(eta * phi_hat @ phi.T, dim=-1)  # (B, M)
+        wrong = memory[:, n] != zeta[:, n, None]
+        log_P = log_pi.masked_fill(wrong, -1e4).logsumexp(dim=-1)
+        held = log_P.detach() >= math.log(torch.finfo(log_P.dtype).tiny)
+        value, slope = log_P.detach().clamp(min=math.log(1e-12)), torch.where(held, log_P, 0.0)
+        losses.append(-(value + slope - slope.detach()) @ share)
     return sum(losses) / len(losses)
 
 
@@ -117,6 +125,25 @@ def test_scores_far_apart_lose_nothing_in_single_precision(eta, scale):
     B_logits.requires_grad_()
     for value in loss_and_gradients(A_logits, B_logits, eta, multiset_of(memory, torch.float32), zeta, share):
         assert value.isfinite().all()
+
+
+@pytest.mark.parametrize("lead", [10.0, 60.0])
+def test_a_confident_prediction_has_its_gradient_in_single_precision(lead):
+    """P is e^−lead of 1, or e^−lead itself: 1 − P and P alike keep their digits, however wrong the model is."""
+    memory = torch.tensor([[1.0, 1.0], [-1.0, -1.0]])
+    for zeta in (torch.tensor([[1.0, 1.0]]), torch.tensor([[1.0, -1.0]])):
+        gradients = []
+        for dtype in (torch.float32, torch.float64):
+            A_logits = torch.zeros(2, 1, 2, dtype=dtype)
+            B_logits = torch.tensor([[1.0, 2.0]], dtype=dtype).requires_grad_()
+            stored, share = multiset_of(memory, dtype), torch.ones(1, dtype=dtype)
+            retrieval = Retrieval(A_logits, B_logits, lead / 2, stored)
+            _, _, by_B = retrieval.gradients(zeta.to(dtype), share, by_A=False, by_B=True)
+            gradients.append(by_B.double())
+        # 1 − P times the derivative of the lead by an entry of B, which is the lead; the mean is over two bits.
+        expected = (math.exp(-lead) if zeta[0, 1] > 0 else 1) * lead / 2
+        assert gradients[1].abs().max().item() == pytest.approx(expected, rel=1e-3)
+        torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=0)
 
 
 def test_the_first_bit_has_exactly_the_stored_fraction():

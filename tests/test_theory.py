@@ -1,4 +1,4 @@
-"""Occupancy of the queue, against simulated draws and the memory of a DAM."""
+"""What the queue holds and what can be retrieved, against simulated draws, queues and memories of a DAM."""
 
 from types import SimpleNamespace
 
@@ -8,11 +8,19 @@ import pytest
 from conftest import NUM_HELD_OUT
 from test_dam import dam_settings, drawn, train_dam
 
+from memorization.ideal_observer import add_ideal, ideal_scores
 from memorization.models.learners import build_learner
+from memorization.models.queue_memory import QueueMemory
 from memorization.sequences import generate_sequence_set, rank_probabilities
 from memorization.tables import aggregation
-from memorization.tables.theory import draws_in_queue, occupancy, queue_occupancy
-from memorization.training.evaluation import evaluate_run
+from memorization.tables.theory import (
+    draws_in_queue,
+    occupancy,
+    queue_counts,
+    queue_ideal_recall,
+    queue_occupancy,
+)
+from memorization.training.evaluation import epoch_table, evaluate_run
 
 
 def test_occupancy_is_the_frequency_of_being_among_the_last_m_drawn():
@@ -80,7 +88,9 @@ def test_measured_occupancy_of_a_dam_is_the_formula_over_seeds():
 def test_tables_have_occupancy_beside_what_was_measured():
     results, sets = train_dam(M=100)
     args = results["args"]
-    evaluation = evaluate_run(results, sets, NUM_HELD_OUT)["evaluation"]
+    tables = evaluate_run(results, sets, NUM_HELD_OUT) | {"epochs": epoch_table(results["logs"])}
+    add_ideal(tables, sets, args)
+    evaluation = tables["evaluation"]
     table = aggregation.aggregate("occupancy", [evaluation], [{}], [args])
     before = table[(table["weights"] == "pre_switch_1") & (table["sequence_set"] == 0)]
     p = rank_probabilities(30, 1.0)
@@ -109,3 +119,37 @@ def test_forgetting_counts_from_the_switch_with_the_occupancy_of_what_is_left():
     p = rank_probabilities(4, 1.0)[3]
     np.testing.assert_allclose(table["occupancy_mean"], [1 - (1 - p) ** n for n in (100, 20, 0)], atol=1e-12)
     assert table[["rank_low", "rank_high"]].to_numpy().tolist() == [[3, 3]] * 3
+
+
+@pytest.mark.parametrize("M", [5, 40, 1000])
+@pytest.mark.parametrize("changed", [{}, {"clear_memory_at_switch": True}, {"reset_model_at_switch": True}])
+def test_counts_of_the_queue_are_those_of_the_queue_of_a_training(M, changed):
+    args = dam_settings(M=M, num_switches=2, num_iters_per_set=10, **changed)
+    sets = [generate_sequence_set(args["seed"], s, args["K"], args["N"]) for s in range(3)]
+    queue = QueueMemory(2 * np.concatenate(sets) - 1, M)
+    iterations = np.arange(31)
+    for iteration, counts in zip(iterations, queue_counts(args, iterations), strict=True):
+        if iteration > 0:
+            current = (iteration - 1) // 10
+            if changed and (iteration - 1) % 10 == 0:
+                queue.clear()
+            rows = [s * args["K"] + rank for s, rank in drawn(args, [int(iteration) - 1], current)]
+            queue.append(np.array(rows))
+        expected = np.bincount(queue.rows(), minlength=3 * args["K"])
+        np.testing.assert_array_equal(counts.ravel(), expected)
+
+
+def test_the_best_retrieval_from_the_queue_is_the_ideal_observer_with_its_counts(monkeypatch):
+    args = dam_settings(M=40, num_iters_per_set=10)
+    sets = [generate_sequence_set(args["seed"], s, args["K"], args["N"]) for s in range(2)]
+    # Few observers at a time.
+    monkeypatch.setattr("memorization.tables.theory._NUM_WEIGHTS", 100)
+    iterations, ranks = np.array([10, 13, 17, 0]), np.array([2, 25])
+    for sequence_set in (0, 1):
+        recall = queue_ideal_recall(args, iterations, sequence_set, ranks)
+        for of_moment, counts in zip(recall, queue_counts(args, iterations), strict=True):
+            scores = ideal_scores(np.concatenate(sets), counts.ravel(), sets[sequence_set][ranks], args["N"])
+            np.testing.assert_allclose(of_moment, 2 * scores.sequence_accuracy - 1, atol=1e-12)
+        assert (recall[0, 0] > 0.5) == (sequence_set == 0)
+    assert not recall[3].any()
+    assert np.isnan(queue_ideal_recall({"K": 3}, iterations, 0, ranks)).all()

@@ -1,6 +1,14 @@
-"""Recall of the old set after the switch, beside the queue's occupancy."""
+"""Recall of the old set after the switch, beside the best retrieval from the queue."""
 
-from memorization.figures.drawing import THEORY, draw_chance, draw_points, log_axis, new_figure, save_figure
+from memorization.figures.drawing import (
+    REFERENCE,
+    THEORY,
+    draw_chance,
+    draw_points,
+    log_axis,
+    new_figure,
+    save_figure,
+)
 from memorization.figures.labels import RECALL_LABEL, ranks_label
 from memorization.figures.selection import conditions, log_spaced, recall, three_bands
 from memorization.storage.log import start_log
@@ -25,7 +33,8 @@ for ax, (low, high) in zip(axes[0], bands, strict=True):
     ax.set_title(ranks_label(low, high))
     for i, (label, colour, rows) in enumerate(conditions(table)):
         rows = rows[rows["rank_low"] == low]
-        ax.plot(rows["since"], rows["occupancy_mean"], color=colour, linewidth=1)
+        ax.plot(rows["since"], rows["occupancy_mean"], **REFERENCE | {"color": colour})
+        ax.plot(rows["since"], rows["queue_ideal_recall_mean"], color=colour, linewidth=1)
         points = log_spaced(rows, POINTS)
         # Points side by side keep their intervals apart.
         draw_points(ax, points["since"] * 1.04**i, points, "recall", color=colour, label=label or "measured")
@@ -35,10 +44,11 @@ axes[0, 0].set_ylim(-0.25, 1.1)
 axes[0, 0].set_ylabel(RECALL_LABEL)
 handles, labels = axes[0, 0].get_legend_handles_labels()
 (theory,) = axes[0, 0].plot([], [], **THEORY)
+(occupancy,) = axes[0, 0].plot([], [], **REFERENCE | {"color": THEORY["color"]})
 figure.legend(
-    [*handles, theory],
-    [*labels, "theory: occupancy $1 - (1 - p_r)^{M - t}$"],
+    [*handles, theory, occupancy],
+    [*labels, "theory: the queue's ideal", "occupancy $1 - (1 - p_r)^{M - t}$"],
     loc="outside lower center",
-    ncols=len(labels) + 1,
+    ncols=max(len(labels), 2),
 )
 save_figure(figure, snakemake)

@@ -21,6 +21,7 @@ NEEDS = ("a switch",)
 SETS = (0, 1)
 start_log(snakemake.log[0])
 table = of_first_switch(read_table_of_group(snakemake.input.by_weights))
+table = table[~table["weights"].str.startswith("new_memory")]
 if "freeze" not in table:
     table = table.assign(freeze="none")
 frozen = list(table["freeze"].unique())

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from .sequences import HELD_OUT, rank_probabilities
+from .sequences import HELD_OUT, generate_sequence_set, rank_probabilities
 
 # A probability this close to 1/2 is a tie: the sums of weights round.
 TIE = 1e-12
@@ -21,7 +21,7 @@ TIE = 1e-12
 def ideal_predictions(
     known: np.ndarray, weights: np.ndarray, tested: np.ndarray, smoothing: float = 0.0
 ) -> Iterator[np.ndarray]:
-    """Yield P(bit n is 1 | the bits before it) for each n = 0 … L−1, (T,) each.
+    """Yield P(bit n is 1 | the bits before it) for each n = 0 … L−1, (…, T) each.
 
     It is the share of the weight of the known sequences with the same first n bits that has a 1 next. It is 0.5 if
     no known sequence has these bits, or if those that have them weigh nothing. A ``smoothing`` adds to the weight
@@ -32,7 +32,7 @@ def ideal_predictions(
 
     Args:
         known: the sequences that the observer knows, (K, L) of 0/1.
-        weights: how likely each is, (K,) of numbers ≥ 0 that need not sum to 1.
+        weights: how likely each is, (…, K) of numbers ≥ 0 that need not sum to 1. Each row is an observer.
         tested: the sequences whose bits are predicted, (T, L) of 0/1.
         smoothing: the weight that is added to each value of the next bit.
     """
@@ -40,17 +40,19 @@ def ideal_predictions(
     packed = np.concatenate([np.packbits(bits.astype(np.uint8), axis=1) for bits in (known, tested)])
     order = np.lexsort(packed.T[::-1])
     shared = _shared_bits(packed[order])
-    weight = np.concatenate([np.asarray(weights, dtype=np.float64), np.zeros(len(tested))])[order]
+    none = np.zeros((*weights.shape[:-1], len(tested)))
+    weight = np.concatenate([weights, none], axis=-1)[..., order]
     place = np.empty(len(order), dtype=np.intp)
     place[order] = np.arange(len(order))
     of_tested = place[K:]
     for n in range(L):
-        group = np.cumsum(shared < n)
+        begins = shared < n
+        first, group = np.flatnonzero(begins), np.cumsum(begins) - 1
         is_one = (packed[order, n // 8] >> (7 - n % 8)) & 1
-        all_weight = np.bincount(group, weights=weight) + 2 * smoothing
-        weight_of_one = np.bincount(group, weights=weight * is_one) + smoothing
+        all_weight = np.add.reduceat(weight, first, axis=-1) + 2 * smoothing
+        weight_of_one = np.add.reduceat(weight * is_one, first, axis=-1) + smoothing
         share = np.divide(weight_of_one, all_weight, out=np.full_like(all_weight, 0.5), where=all_weight > 0)
-        yield share[group[of_tested]]
+        yield share[..., group[of_tested]]
 
 
 def _shared_bits(packed: np.ndarray) -> np.ndarray:
@@ -116,8 +118,13 @@ def add_ideal(tables: dict[str, pd.DataFrame], sequence_sets: list[np.ndarray], 
         sequence_sets: the run's int64 arrays (K, L).
         args: the resolved settings of the run.
     """
+    # The set in the memory of `new_memory_final` has a number of its own.
+    numbers = range(len(sequence_sets), tables["evaluation"]["sequence_set"].max() + 1)
+    others = [
+        generate_sequence_set(args["sequences_seed"], number, args["K"], args["len_context"]) for number in numbers
+    ]
     p, num_predictions = rank_probabilities(args["K"], args["zipf_exponent"]), args["num_predictions"]
-    scores = [ideal_scores(sequences, p, sequences, num_predictions) for sequences in sequence_sets]
+    scores = [ideal_scores(sequences, p, sequences, num_predictions) for sequences in [*sequence_sets, *others]]
     offset = args["len_context"] - num_predictions
     for name, key, kind, first in (
         ("evaluation", "sequence_rank", "sequence", 0),

@@ -4,6 +4,7 @@ The equations are in docs/models.md, sections "The dense associative memory" and
 """
 
 import math
+from functools import cache
 
 import numpy as np
 
@@ -13,41 +14,51 @@ def one_bit_positions(N: int, H: int) -> np.ndarray:
     return np.arange(H) * N // H
 
 
-def one_bit_retrieval(N: int, H: int, num_stored: float) -> np.ndarray:
-    """Return the probability that a DAM whose heads read one bit each retrieves the right sequence, (N,).
+@cache
+def one_bit_retrieval(N: int, H: int, num_stored: int) -> np.ndarray:
+    """Return the recall of a stored sequence by a DAM whose heads read one bit each, (N,).
 
-    For n = 0 … N−1 revealed bits of a sequence that is stored; the equation of "Retrieval without training". It
-    is the limit of a large η, and leaves out how often each sequence is stored. Nothing is fitted. If another
-    sequence is retrieved, the next bit is right by chance, so this is the recall.
+    For n = 0 … N−1 revealed bits; the equations of "Retrieval without training". It is the limit of a large η, in
+    which the largest score decides, and leaves out how often each sequence is stored. Nothing is fitted. Recall is
+    2 · accuracy − 1.
 
     Args:
         N: the length of a sequence.
         H: the number of heads, at most N; head h reads bit `one_bit_positions` (h).
-        num_stored: how many distinct sequences are stored.
+        num_stored: how many distinct sequences are stored, 1 or more.
     """
-    recall = np.zeros(N)
-    for n in range(1, N):
-        revealed = int((one_bit_positions(N, H) < n).sum())
-        hidden = H - revealed
-        # The mean m of the revealed bits, the mismatches j of a rival, and the sums S_0 and S of the hidden bits
-        # of the sequence itself and of the rival.
-        m, of_m = _mean_of_bits(n, n)
-        mismatches, of_mismatches = np.arange(revealed + 1), _of_ones(revealed)
-        hidden_sum, of_hidden_sum = _mean_of_bits(hidden, 1)
-        lead = (
-            m[:, None, None, None] * (hidden_sum[None, None, None, :] - hidden_sum[None, :, None, None])
-            - 2 * mismatches[None, None, :, None]
-        )
-        ahead = np.where(np.abs(lead) < 1e-9, 0.5, lead > 0)
-        rival_wins = np.einsum("msjt,j,t->ms", ahead, of_mismatches, of_hidden_sum)
-        recall[n] = of_m @ (1 - rival_wins) ** (num_stored - 1) @ of_hidden_sum
+    recall = np.empty(N)
+    positions = one_bit_positions(N, H)
+    # As many angles as the polynomial in cos θ has a degree: the mean over them is then the exact integral.
+    cosine = np.cos((np.arange(num_stored) + 0.5) * np.pi / num_stored)
+    for n in range(N):
+        revealed = int((positions < n).sum())
+        mean, of_mean = _sum_of_bits(n)
+        own, of_own = _sum_of_bits(H - revealed)
+        behind, tied = _rivals(mean / max(n, 1), own, revealed)
+        of_angle = (behind[..., None] + tied[..., None] * cosine) ** (num_stored - 1) * (1 + cosine)
+        recall[n] = of_mean @ of_angle.mean(axis=-1) @ of_own
     return recall
 
 
-def _mean_of_bits(n: int, divisor: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the values of the sum of n random bits ±1, divided by ``divisor``, and their probabilities."""
-    ones = np.arange(n + 1)
-    return (2 * ones - n) / divisor, _of_ones(n)
+def _rivals(mean: np.ndarray, own: np.ndarray, revealed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the probabilities that a rival's score is lower than that of the right sequence, and equal.
+
+    Both are (means, sums): for each ``mean`` of the revealed bits, and each sum ``own`` of the bits of the right
+    sequence that are read but not revealed. Of the bits that are read, ``revealed`` are revealed.
+    """
+    mismatches, of_mismatches = np.arange(revealed + 1), _of_ones(revealed)
+    others, of_others = _sum_of_bits(len(own) - 1)
+    gain = mean[:, None, None, None] * (others - own[:, None, None])  # (means, own, 1, others)
+    lead = 2 * mismatches[:, None] - gain
+    # Means are fractions: what differs by rounding is equal.
+    tied = np.abs(lead) < 1e-9
+    return tuple(cases @ of_others @ of_mismatches for cases in ((lead > 0) & ~tied, tied))
+
+
+def _sum_of_bits(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the values of the sum of n random bits ±1, and their probabilities."""
+    return 2 * np.arange(n + 1) - n, _of_ones(n)
 
 
 def _of_ones(n: int) -> np.ndarray:

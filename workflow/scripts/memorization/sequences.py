@@ -102,3 +102,12 @@ def sample_batch_ranks(cumulative: np.ndarray, batch_size: int, seed: int, itera
     """
     uniform = random_generator(seed, Stream.BATCHES, iteration).random(batch_size)
     return np.searchsorted(cumulative, uniform, side="right")
+
+
+def sample_ranks(cumulative: np.ndarray, batch_size: int, seed: int, iterations: range) -> np.ndarray:
+    """Draw the ranks of the batches of some iterations, in order.
+
+    Returns (len(iterations) · batch_size,) integers. See `sample_batch_ranks`.
+    """
+    batches = [sample_batch_ranks(cumulative, batch_size, seed, iteration) for iteration in iterations]
+    return np.concatenate([np.empty(0, dtype=np.int64), *batches])

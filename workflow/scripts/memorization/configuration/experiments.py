@@ -65,6 +65,8 @@ NEEDS: dict[str, tuple[Callable[[list[RunSettings], list[str]], bool], str]] = {
         _advice_to_use(TransformerSettings),
     ),
     "a sweep of K": (lambda settings, keys: "K" in keys, "give K several values in sweep"),
+    "a sweep of M": (lambda settings, keys: "M" in keys, "give M several values in sweep"),
+    "a sweep of H": (lambda settings, keys: "H" in keys, "give H several values in sweep"),
     "one swept number": (
         lambda settings, keys: (
             len(keys) == 2

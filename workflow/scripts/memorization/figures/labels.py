@@ -48,6 +48,8 @@ _WEIGHTS = {
     "swap_attention": Look("at the end, attention swapped back", BLUE, "v"),
     "swap_memory": Look("at the end, memory swapped back", RED, "^"),
     "swap_A": Look("at the end, A swapped back", BLUE, "v"),
+    "new_memory": Look("before the switch, next set in the memory", GREEN, "D"),
+    "new_memory_final": Look("at the end, a new set in the memory", PURPLE, "P"),
 }
 CONDITION_COLOURS = {
     ("freeze", "none"): BLACK,
@@ -57,6 +59,7 @@ CONDITION_COLOURS = {
     ("sequence_sampling_distribution", "zipf"): PURPLE,
     ("sequence_sampling_distribution", "uniform"): SKY,
     ("freeze", "A"): BLUE,
+    ("freeze", "B"): RED,
     ("freeze", "both"): PURPLE,
     ("clear_memory_at_switch", True): ORANGE,
     ("reset_model_at_switch", True): SKY,
@@ -78,11 +81,13 @@ _SETTINGS = {
     "num_layers": "layers",
     "num_parameters": "parameters",
     "eta": "η",
+    "A_and_B_trainable": "A and B trained",
 }
 # The words for a truth value that is false, if nothing else tells a condition from the others.
 _FALSE_SETTINGS = {
     "reset_optimizer_at_switch": "optimiser kept",
     "attention_trainable": "attention not trained",
+    "A_and_B_trainable": "A and B not trained",
 }
 AXIS_LABELS = {"accuracy": "accuracy", "loss": "loss (nats per bit)"}
 RECALL_LABEL = "recall (2 · accuracy − 1)"
@@ -109,6 +114,17 @@ def look_of_weights(weights: str) -> Look:
     part = weights.removeprefix("swap_")
     label = weights if part == weights else f"at the end, {part} swapped back"
     return _WEIGHTS.get(weights) or _spare_look(weights, label)
+
+
+def look_of_heads(initial_heads: str, trained: bool) -> dict[str, Any]:
+    """Return how a figure draws a DAM with these initial heads, trained or not.
+
+    The words are arguments of ``drawing.draw_points``. The markers of untrained models are hollow.
+    """
+    colour, marker = {"one_bit": (ORANGE, "D"), "random": (BLUE, "o")}[initial_heads]
+    words = {"one_bit": "one bit", "random": "random"}[initial_heads]
+    label = f"{words}, {'trained' if trained else 'untrained'}"
+    return {"color": colour, "marker": marker, "label": label} | ({} if trained else {"markerfacecolor": "white"})
 
 
 def _spare_look(name: str, label: str) -> Look:
@@ -143,7 +159,8 @@ def condition_label(condition: dict[str, Any], table: pd.DataFrame) -> str:
         elif name == "model":
             words.append(look_of_model(value).label)
         else:
-            words.append(f"{setting_label(name)}: {value:{'g' if isinstance(value, float) else ''}}")
+            shown = f"{value:g}" if isinstance(value, float) else str(value).replace("_", " ")
+            words.append(f"{setting_label(name)}: {shown}")
     # With truth values alone, all of them false, nothing has been said yet.
     return ", ".join(words or [_FALSE_SETTINGS.get(name, f"not {setting_label(name)}") for name in told])
 

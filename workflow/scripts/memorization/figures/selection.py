@@ -102,8 +102,10 @@ def last_set(table: pd.DataFrame) -> pd.DataFrame:
 
     That is the set that the condition was trained on last.
     """
-    last = _of_condition(table["sequence_set"], table).transform("max")
-    return table[(table["weights"] == "final") & (table["sequence_set"] == last)]
+    # The set in the memory of other weights can have a higher number.
+    final = table[table["weights"] == "final"]
+    last = _of_condition(final["sequence_set"], final).transform("max")
+    return final[final["sequence_set"] == last]
 
 
 def before_and_after(table: pd.DataFrame) -> pd.DataFrame:
@@ -113,6 +115,15 @@ def before_and_after(table: pd.DataFrame) -> pd.DataFrame:
     """
     moments = table["weights"].isin(["pre_switch_1", "final"])
     return table[moments & table["sequence_set"].isin([0, 1])]
+
+
+def new_set_in_memory(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the final weights on the set in their memory, which no training has seen.
+
+    It has the highest number of a set.
+    """
+    rows = table[table["weights"] == "new_memory_final"]
+    return rows[rows["sequence_set"] == _of_condition(rows["sequence_set"], rows).transform("max")]
 
 
 def of_first_switch(table: pd.DataFrame) -> pd.DataFrame:
@@ -156,6 +167,15 @@ def band_centre(rows: pd.DataFrame, name: str, offset: int) -> pd.Series:
     Values are counted from ``offset``.
     """
     return ((rows[f"{name}_low"] + offset) * (rows[f"{name}_high"] + offset)) ** 0.5
+
+
+def band_means(of_ranks: pd.DataFrame, bands: pd.DataFrame, column: str) -> list[float]:
+    """Return the mean of a column over the sequences of each band of rank.
+
+    ``of_ranks`` has a row for each ``sequence_rank``, ``bands`` one for each ``rank_low`` to ``rank_high``.
+    """
+    values = of_ranks.set_index("sequence_rank")[column].sort_index()
+    return [values.loc[low:high].mean() for low, high in zip(bands["rank_low"], bands["rank_high"], strict=True)]
 
 
 def rank_bands(rows: pd.DataFrame) -> list[tuple[int, int]]:

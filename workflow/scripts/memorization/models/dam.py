@@ -6,6 +6,7 @@ from the memory, and `queue_memory` says what the memory holds.
 """
 
 import math
+from collections.abc import Callable
 from functools import cached_property
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -175,9 +176,12 @@ class DamLearner:
         self.B_logits.copy_(state_dict["B_logits"])
         self._set_stored(*distinct_rows(state_dict["memory"][: state_dict["memory_size"]].numpy()))
 
-    def refilled(self, state_dict: StateDict, sequences: np.ndarray) -> StateDict:
-        """Return ``state_dict`` with the last M of ``sequences`` (Q, N) of 0/1 as its memory."""
-        stored = sequences[-self.settings.M :]
+    def refilled(self, state_dict: StateDict, last_drawn: Callable[[int], np.ndarray]) -> StateDict:
+        """Return ``state_dict`` with the last sequences drawn from a set as its memory.
+
+        ``last_drawn`` gives as many of them as are asked for, (M, N) of 0/1, or fewer.
+        """
+        stored = last_drawn(self.settings.M)
         memory = torch.zeros(self.settings.M, self.settings.N, dtype=torch.int8)
         memory[: len(stored)] = torch.from_numpy(2 * stored - 1)
         return {**state_dict, "memory": memory, "memory_size": len(stored)}

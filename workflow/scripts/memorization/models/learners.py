@@ -5,7 +5,7 @@ sequence_sets)`` returns a `Learner`.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any, Protocol
@@ -77,6 +77,12 @@ class Learner(Protocol):
 
     def load_state_dict(self, state_dict: StateDict) -> None:
         """Replace the state by one that `state_dict` returned."""
+
+    def refilled(self, state_dict: StateDict, last_drawn: Callable[[int], np.ndarray]) -> StateDict | None:
+        """Return a state with the memory of another set; None if the model has no memory.
+
+        ``last_drawn`` gives the last (number, L) sequences of 0/1, or fewer, that were drawn from that set.
+        """
 
     def checkpoint(self) -> dict[str, Any]:
         """Return all that training changes.

@@ -43,7 +43,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-# A smaller probability counts as this one: it is all that guards log 0.
+# The loss of a smaller probability is that of this one, because log 0 is infinite.
 PROBABILITY_FLOOR = 1e-12
 # How many scores are computed at once. This bounds the memory; many more would also take longer, because they
 # would not stay in the processor's cache.
@@ -110,13 +110,15 @@ def attention(A_logits: torch.Tensor) -> torch.Tensor:
 def cross_entropy(P: torch.Tensor, shares: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the loss L in nats, and Z_n g_nb / log 2 of each value.
 
-    The equation of "Loss". A probability below `PROBABILITY_FLOOR` counts as this one and has no gradient. ``P``
-    (n, 2, B) are the probabilities of both values of each bit. ``shares`` (n, 2, B) are the weights of their
-    losses, 0 for the value that a bit does not have.
+    The equation of "Loss". The gradient is that of −log P below `PROBABILITY_FLOOR` as well; it is 0 if P is 0 in
+    the precision of the numbers. ``P`` (n, 2, B) are the probabilities of both values of each bit. ``shares``
+    (n, 2, B) are the weights of their losses, 0 for the value that a bit does not have.
     """
-    guarded = P.clamp(min=PROBABILITY_FLOOR)
-    counted = shares * (P >= PROBABILITY_FLOOR)
-    return -(guarded.log() * shares).sum(), counted.flip(1) - counted * P.flip(1) / guarded
+    loss = -(P.clamp(min=PROBABILITY_FLOOR).log() * shares).sum()
+    smallest = torch.finfo(P.dtype).tiny
+    positive = P.clamp(min=smallest)
+    counted = shares * (positive == P)
+    return loss, counted.flip(1) - counted * P.flip(1) / positive
 
 
 def bit_losses(P: torch.Tensor, zeta: torch.Tensor) -> torch.Tensor:

@@ -4,6 +4,7 @@ The learner trains a model to predict the next bit, and freezes and swaps parts 
 """
 
 import math
+from collections.abc import Callable
 from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
@@ -139,6 +140,9 @@ class TransformerLearner:
     def load_state_dict(self, state_dict: StateDict) -> None:
         """Replace the parameters by those of ``state_dict``."""
         self.model.load_state_dict(state_dict)
+
+    def refilled(self, state_dict: StateDict, last_drawn: Callable[[int], np.ndarray]) -> None:
+        """Return None: there is no memory to fill."""
 
     def checkpoint(self) -> dict[str, Any]:
         """Return the parameters and the state of the optimiser."""

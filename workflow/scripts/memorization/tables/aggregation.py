@@ -15,7 +15,7 @@ from .comparison import model_comparison  # noqa: F401
 from .fits import FORMS, Fit, fit_forgetting
 from .registry import METRICS, RANK_BAND, TABLES, WITH_IDEAL
 from .student import two_sided_quantile
-from .theory import iteration_of_weights, queue_occupancy
+from .theory import iteration_of_weights, one_bit_accuracy, queue_ideal_recall, queue_occupancy
 
 NUM_SEQUENCES = "num_sequences"
 CONFIDENCE = 0.95
@@ -88,24 +88,40 @@ def attention_maps(attention: pd.DataFrame, args: dict) -> pd.DataFrame:
 
 
 def occupancy(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
-    """Return each sequence beside the probability that the queue holds it.
+    """Return each sequence beside the probability that the queue holds it, and the best retrieval from the queue.
 
     The sequences are those of each set; the queue is that of the DAM. For the states just before a switch and at
     the end; NaN for a model without a queue.
     """
+    moments, ranks = iteration_of_weights(args), np.arange(args["K"])
     parts = []
-    for weights, iteration in iteration_of_weights(args).items():
-        for sequence_set in range(args["num_switches"] + 1):
+    for sequence_set in range(args["num_switches"] + 1):
+        recall = queue_ideal_recall(args, np.array([*moments.values()]), sequence_set, ranks)
+        for (weights, iteration), of_moment in zip(moments.items(), recall, strict=True):
             rows = evaluation[(evaluation["weights"] == weights) & (evaluation["sequence_set"] == sequence_set)]
-            held = queue_occupancy(args, iteration, sequence_set)[rows["sequence_rank"]]
-            parts.append(rows.assign(occupancy=held))
-    return _with_fraction_of_ideal(_mean_over_sequences(pd.concat(parts), TABLES["occupancy"].keys))
+            rank = rows["sequence_rank"]
+            held = queue_occupancy(args, iteration, sequence_set)[rank]
+            parts.append(rows.assign(occupancy=held, queue_ideal_recall=of_moment[rank]))
+    metrics = (*WITH_IDEAL, "queue_ideal_recall")
+    means = _mean_over_sequences(pd.concat(parts), TABLES["occupancy"].keys, metrics)
+    return _with_fraction_of_ideal(means)
+
+
+def retrieval(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
+    """Return the accuracy on each set beside that of untrained heads that read one bit each, by the closed form.
+
+    The closed form is for a set in the queue; NaN for a model without one.
+    """
+    known = evaluation[evaluation["sequence_set"] != HELD_OUT]
+    means = _mean_over_sequences(known, TABLES["retrieval"].keys)
+    return means.assign(closed_form=one_bit_accuracy(args))
 
 
 def forgetting(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
     """Return each set after it was left, by iterations since then and bands of rank.
 
-    The mean occupancy of the tested sequences stands beside (NaN for a model without a queue).
+    The mean occupancy of the tested sequences stands beside, and their recall by the best retrieval from the queue
+    (NaN for a model without a queue).
     """
     since = _with_rank_bands(_since_left(epochs, args), args)
     means = _mean_over_sequences(since, ("iter", *TABLES["forgetting"].keys), METRICS)
@@ -113,15 +129,19 @@ def forgetting(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
     tested = _with_rank_bands(since[["sequence_rank"]].drop_duplicates().sort_values("sequence_rank"), args)
     rank_low, first, count = np.unique(tested["rank_low"], return_index=True, return_counts=True)
     ranks = tested["sequence_rank"].to_numpy()
-    moments = means[["iter", "sequence_set"]].drop_duplicates()
-    held = [
-        np.add.reduceat(queue_occupancy(args, *moment)[ranks], first) / count
-        for moment in moments.itertuples(index=False)
-    ]
-    moments = moments.loc[moments.index.repeat(len(rank_low))].assign(
-        rank_low=np.tile(rank_low, len(held)), occupancy=np.ravel(held)
-    )
-    return means.merge(moments, how="left", on=["iter", "sequence_set", "rank_low"]).drop(columns="iter")
+    beside = [pd.DataFrame(columns=["iter", "sequence_set", "rank_low", "occupancy", "queue_ideal_recall"])]
+    for sequence_set, moments in means.groupby("sequence_set")["iter"].unique().items():
+        held = np.stack([queue_occupancy(args, moment, sequence_set)[ranks] for moment in moments])
+        recall = queue_ideal_recall(args, moments, sequence_set, ranks)
+        held, recall = (np.add.reduceat(of_ranks, first, axis=1) / count for of_ranks in (held, recall))
+        keys = {
+            "iter": np.repeat(moments, len(rank_low)),
+            "sequence_set": sequence_set,
+            "rank_low": np.tile(rank_low, len(moments)),
+        }
+        beside.append(pd.DataFrame({**keys, "occupancy": held.ravel(), "queue_ideal_recall": recall.ravel()}))
+    theory = pd.concat(beside[1:] or beside)
+    return means.merge(theory, how="left", on=["iter", "sequence_set", "rank_low"]).drop(columns="iter")
 
 
 def iterations_to_accuracy(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:

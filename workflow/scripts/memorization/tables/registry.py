@@ -76,12 +76,19 @@ TABLES = {
     "occupancy": Table(
         source="evaluation",
         keys=("weights", "sequence_set", "sequence_rank", "occupancy"),
+        metrics=(*WITH_IDEAL, "fraction_of_ideal", "queue_ideal_recall"),
         columns=("weights", "sequence_set", "sequence_rank", *WITH_IDEAL),
+    ),
+    "retrieval": Table(
+        source="evaluation",
+        keys=("weights", "sequence_set"),
+        metrics=("accuracy", "ideal_accuracy", "closed_form"),
+        columns=("weights", "sequence_set", *WITH_IDEAL),
     ),
     "forgetting": Table(
         source="epochs",
         keys=("sequence_set", "iters_since_switch", *RANK_BAND),
-        metrics=(*METRICS, "occupancy"),
+        metrics=(*METRICS, "occupancy", "queue_ideal_recall"),
         columns=("iter", "sequence_set", "sequence_rank", *METRICS),
     ),
     "forgetting_curves": Table(

@@ -1,14 +1,30 @@
-"""Occupancy: the probability that the queue of the DAM holds a sequence.
+"""What the queue of the DAM holds, and how well that can be retrieved.
 
-It follows from the settings of a run alone; nothing is fitted. The equations are in docs/models.md, section
+All of it follows from the settings of a run alone; nothing is fitted. The equations are in docs/models.md, section
 "What the queue holds".
 """
 
+import math
 from functools import lru_cache
 
 import numpy as np
 
-from ..sequences import cumulative_probabilities, rank_probabilities, sample_batch_ranks
+from ..ideal_observer import TIE, ideal_predictions
+from ..one_bit_heads import one_bit_retrieval
+from ..sequences import (
+    cumulative_probabilities,
+    generate_sequence_set,
+    rank_probabilities,
+    sample_batch_ranks,
+)
+
+# How many weights of sequences the ideal observers of a queue have at once; this bounds the memory.
+_NUM_WEIGHTS = 2**22
+# The settings that the draws of a run follow from.
+_OF_DRAWS = (
+    "sequences_seed", "K", "zipf_exponent", "batch_size", "batch_size_after_switch", "num_iters_per_set",
+    "num_iters",
+)  # fmt: skip
 
 
 def occupancy(probabilities: np.ndarray, num_draws: int) -> np.ndarray:
@@ -34,15 +50,21 @@ def draws_in_queue(args: dict, iteration: int, sequence_set: int) -> int:
     from the current set, and the rest, if any, from the sets before. If the queue is cleared at the switch, it
     holds only the current set.
     """
+    drawn = range_in_queue(args, iteration)
     per_set = args["num_iters_per_set"]
-    drawn = _draws(args, iteration)
+    start, end = _draws(args, sequence_set * per_set), _draws(args, (sequence_set + 1) * per_set)
+    return max(0, min(end, drawn.stop) - max(start, drawn.start))
+
+
+def range_in_queue(args: dict, iteration: int) -> range:
+    """Return which draws the queue holds after ``iteration`` iterations, counted from the start of the run."""
+    per_set, drawn = args["num_iters_per_set"], _draws(args, iteration)
     oldest = max(0, drawn - args["M"])
     if args["clear_memory_at_switch"] or args["reset_model_at_switch"]:
         # The switch to set s is made as iteration s · num_iters_per_set begins. After exactly that many
         # iterations the queue has therefore not been cleared yet.
         oldest = max(oldest, _draws(args, (max(iteration, 1) - 1) // per_set * per_set))
-    start, end = _draws(args, sequence_set * per_set), _draws(args, (sequence_set + 1) * per_set)
-    return max(0, min(end, drawn) - max(start, oldest))
+    return range(oldest, drawn)
 
 
 def _draws(args: dict, iteration: int) -> int:
@@ -57,11 +79,6 @@ def drawn_sequences(args: dict, iteration: int) -> np.ndarray:
     They are row numbers in the run's sets, counted through all sets. The seed gives them.
     """
     return _drawn(*(args[key] for key in _OF_DRAWS))[: _draws(args, iteration)]
-
-
-_OF_DRAWS = (
-    "sequences_seed", "K", "zipf_exponent", "batch_size", "batch_size_after_switch", "num_iters_per_set", "num_iters",
-)  # fmt: skip
 
 
 @lru_cache(maxsize=16)
@@ -101,3 +118,57 @@ def queue_occupancy(args: dict, iteration: int, sequence_set: int) -> np.ndarray
         return np.full(args["K"], np.nan)
     probabilities = rank_probabilities(args["K"], args["zipf_exponent"])
     return occupancy(probabilities, draws_in_queue(args, iteration, sequence_set))
+
+
+def queue_counts(args: dict, iterations: np.ndarray) -> np.ndarray:
+    """Return how often the queue of a run holds each sequence of each set, (iterations, sets, K).
+
+    The queue is that after each number of ``iterations``. It follows from the seed, which gives the batches.
+    """
+    num_sets, K = args["num_switches"] + 1, args["K"]
+    identities = drawn_sequences(args, args["num_iters"])
+    held = [range_in_queue(args, int(iteration)) for iteration in iterations]
+    counts = [np.bincount(identities[drawn.start : drawn.stop], minlength=num_sets * K) for drawn in held]
+    return np.stack(counts).reshape(len(held), num_sets, K)
+
+
+def queue_ideal_recall(args: dict, iterations: np.ndarray, sequence_set: int, ranks: np.ndarray) -> np.ndarray:
+    """Return the recall of some sequences by the best retrieval from the queue of a run, (iterations, ranks).
+
+    The ideal observer knows what the queue holds after each number of ``iterations``, and how often. From that it
+    predicts the sequences ``ranks`` of a set. Recall is 2 · accuracy − 1, with a tie half right. It is NaN if the
+    model has no queue.
+    """
+    if "M" not in args:
+        return np.full((len(iterations), len(ranks)), np.nan)
+    sets = [
+        generate_sequence_set(args["sequences_seed"], number, args["K"], args["len_context"])
+        for number in range(args["num_switches"] + 1)
+    ]
+    known, tested = np.concatenate(sets), sets[sequence_set][ranks]
+    counts = queue_counts(args, iterations).reshape(len(iterations), -1)
+    parts = np.array_split(counts, -(-counts.size // _NUM_WEIGHTS))
+    return np.concatenate([_recall(known, part, tested) for part in parts])
+
+
+def _recall(known: np.ndarray, weights: np.ndarray, tested: np.ndarray) -> np.ndarray:
+    """Return the recall of each of the sequences ``tested`` by each ideal observer, (observers, T)."""
+    right = np.zeros((len(weights), len(tested)))
+    for n, of_one in enumerate(ideal_predictions(known, weights, tested)):
+        lead = (of_one - 0.5) * (2 * tested[:, n] - 1.0)
+        right += np.where(np.abs(lead) < TIE, 0.0, np.sign(lead))
+    return right / known.shape[1]
+
+
+def one_bit_accuracy(args: dict) -> float:
+    """Return the accuracy of a DAM with untrained heads that read one bit each, on a set in its queue.
+
+    The queue holds the last draws of a training on the set. The mean is over all bits of all sequences of the set;
+    a sequence that is not stored is predicted by chance. NaN if the model has no queue, or more heads than bits.
+    """
+    if "M" not in args or args["H"] > args["N"]:
+        return math.nan
+    num_draws = min(args["M"], args["num_iters_per_set"] * args["batch_size"])
+    held = occupancy(rank_probabilities(args["K"], args["zipf_exponent"]), num_draws)
+    recall = held.mean() * one_bit_retrieval(args["N"], args["H"], round(held.sum())).mean()
+    return (1 + float(recall)) / 2

@@ -5,6 +5,8 @@ All sequences are evaluated under each kind of weights. Other tables hold the lo
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import chain
 from operator import itemgetter
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -21,7 +23,14 @@ from ..models.learners import (
     set_up_torch,
     swap_entries,
 )
-from ..sequences import HELD_OUT, generate_held_out_sequences
+from ..sequences import (
+    HELD_OUT,
+    cumulative_probabilities,
+    generate_held_out_sequences,
+    generate_sequence_set,
+    rank_probabilities,
+    sample_ranks,
+)
 
 # Of a larger set every 10th sequence is predicted bit by bit: the table would otherwise be as large as the sets.
 _ALL_PREDICTED = 1000
@@ -59,11 +68,44 @@ def evaluated_weights(results: dict, learner: Learner) -> Iterator[Weights]:
         yield Weights(name, swap_entries(final, pre_switch[0], swapped), appearances)
 
 
+def weights_with_new_memory(
+    results: dict, learner: Learner, never_trained: np.ndarray, sequence_sets: list[np.ndarray]
+) -> Iterator[Weights]:
+    """Yield the weights with the memory of a set that they were not trained on.
+
+    They tell how the model looks apart from what it has stored. ``new_memory`` are the weights just before the
+    first switch with the memory of the set after it. ``new_memory_final`` are the final weights with the memory of
+    ``never_trained`` (K, L), the set that would follow. Nothing is yielded for a model without a memory.
+    """
+    pre_switch, num_sets = results["pre_switch_state_dict"], len(sequence_sets)
+    final = ("new_memory_final", results["model_state_dict"], never_trained, num_sets)
+    before = [("new_memory", state_dict, sequence_sets[1], 1) for state_dict in pre_switch[:1]]
+    appearances = final_appearances(results["logs"])
+    for name, state_dict, sequences, sequence_set in [*before, final]:
+        last_drawn = partial(last_drawn_sequences, results["args"], sequences, sequence_set)
+        refilled = learner.refilled(state_dict, last_drawn)
+        if refilled is not None:
+            yield Weights(name, refilled, {s: appearances[s] for s in range(sequence_set)})
+
+
+def last_drawn_sequences(args: dict, sequences: np.ndarray, sequence_set: int, number: int) -> np.ndarray:
+    """Return the last ``number`` sequences that a training on a set draws from it, (number, L).
+
+    They are fewer if it draws fewer. ``sequences`` (K, L) are those of the set, ``args`` the settings of the run.
+    """
+    batch_size, per_set = args["batch_size_after_switch"], args["num_iters_per_set"]
+    end = (sequence_set + 1) * per_set
+    iterations = range(end - min(per_set, -(-number // batch_size)), end)
+    cumulative = cumulative_probabilities(rank_probabilities(args["K"], args["zipf_exponent"]))
+    return sequences[sample_ranks(cumulative, batch_size, args["sequences_seed"], iterations)][-number:]
+
+
 def evaluate_run(results: dict, sequence_sets: list[np.ndarray], num_held_out: int) -> dict[str, pd.DataFrame]:
     """Evaluate all sequences of a run, and held-out ones, under each kind of weights.
 
     ``results`` is the content of ``<run>.pkl``, ``sequence_sets`` the run's integer arrays (K, L).
-    ``num_held_out`` sequences that are in no set are evaluated too. Loss and accuracy of the ideal observer stand
+    ``num_held_out`` sequences that are in no set are evaluated too. The weights ``new_memory_final`` are evaluated
+    on one more set, with the next number: that in their memory. Loss and accuracy of the ideal observer stand
     beside those measured.
 
     Returns the tables
@@ -81,17 +123,22 @@ def evaluate_run(results: dict, sequence_sets: list[np.ndarray], num_held_out: i
     held_out = generate_held_out_sequences(
         settings.sequences_seed, num_held_out, settings.len_context, sequence_sets
     )
+    never_trained = generate_sequence_set(
+        settings.sequences_seed, len(sequence_sets), settings.K, settings.len_context
+    )
+    sets = {**dict(enumerate(sequence_sets)), HELD_OUT: held_out}
     tables: dict[str, list[pd.DataFrame]] = {"evaluation": [], "positions": [], "predictions": [], "attention": []}
-    for weights in evaluated_weights(results, learner):
+    for weights in chain(
+        evaluated_weights(results, learner),
+        weights_with_new_memory(results, learner, never_trained, sequence_sets),
+    ):
         learner.load_state_dict(weights.state_dict)
         tables["attention"].append(attention_table(learner, held_out).assign(weights=weights.name))
-        for sequence_set, sequences in [*enumerate(sequence_sets), (HELD_OUT, held_out)]:
+        in_memory = {len(sequence_sets): never_trained} if weights.name == "new_memory_final" else {}
+        for sequence_set, sequences in (sets | in_memory).items():
             found = evaluate_sequences(learner, sequences)
-            key = {"weights": weights.name, "sequence_set": sequence_set}
-            num_appearances = weights.num_appearances.get(sequence_set, 0)
-            tables["evaluation"].append(sequence_table(key, *found.of_sequences, num_appearances))
-            tables["positions"].append(position_table(key, *found.at_positions, settings.len_context))
-            tables["predictions"].append(prediction_table(key, found, settings.len_context))
+            for name, table in _tables_of_set(weights, sequence_set, found, settings.len_context).items():
+                tables[name].append(table)
     whole = {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
     # One number for the whole table: pandas keeps attrs in the metadata of a .parquet file.
     whole["evaluation"].attrs["num_parameters"] = results["args"]["num_parameters"]
@@ -169,6 +216,18 @@ def position_table(key: dict, loss: np.ndarray, accuracy: np.ndarray, len_contex
             "accuracy": accuracy,
         }
     )
+
+
+def _tables_of_set(
+    weights: Weights, sequence_set: int, found: Evaluated, len_context: int
+) -> dict[str, pd.DataFrame]:
+    """Return the rows of one set under one kind of weights, of each table that has some."""
+    key = {"weights": weights.name, "sequence_set": sequence_set}
+    return {
+        "evaluation": sequence_table(key, *found.of_sequences, weights.num_appearances.get(sequence_set, 0)),
+        "positions": position_table(key, *found.at_positions, len_context),
+        "predictions": prediction_table(key, found, len_context),
+    }
 
 
 def prediction_table(key: dict, evaluated: Evaluated, len_context: int) -> pd.DataFrame:

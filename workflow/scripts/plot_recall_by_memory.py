@@ -1,0 +1,35 @@
+"""Recall of a set that has just been trained on, against the capacity of the queue."""
+
+from memorization.figures.drawing import (
+    REFERENCE,
+    THEORY,
+    draw_chance,
+    draw_points,
+    log_axis_of,
+    new_figure,
+    save_figure,
+)
+from memorization.figures.labels import ORANGE, RECALL_LABEL
+from memorization.figures.selection import just_trained, recall
+from memorization.storage.log import start_log
+from memorization.tables.registry import read_table_of_group
+
+NEEDS = ("the model dam", "a sweep of M", "one swept number")
+start_log(snakemake.log[0])
+measured = recall(just_trained(read_table_of_group(snakemake.input.by_weights)))
+measured = measured[measured["sequence_set"] == 0].sort_values("M")
+theory = just_trained(read_table_of_group(snakemake.input.occupancy))
+theory = theory[theory["sequence_set"] == 0].groupby("M")[["occupancy", "queue_ideal_recall_mean"]].mean()
+figure, axes = new_figure(rows=1, columns=1, width=3.6, height=3.4)
+ax = axes[0, 0]
+draw_chance(ax, "recall")
+ax.plot(theory.index, theory["occupancy"], **REFERENCE | {"color": THEORY["color"]}, label="share that is stored")
+ax.plot(theory.index, theory["queue_ideal_recall_mean"], **THEORY, label="theory: the queue's ideal")
+draw_points(ax, measured["M"], measured, "recall", color=ORANGE, label="measured")
+ax.set_title("A long queue is read below its ideal, a short one\nabove: then A and B hold sequences, too")
+log_axis_of(ax.xaxis, measured["M"])
+ax.set_xlabel("capacity of the queue M (sequences)")
+ax.set_ylabel(RECALL_LABEL)
+ax.set_ylim(-0.06, 1.06)
+ax.legend(loc="lower right")
+save_figure(figure, snakemake)

@@ -1,0 +1,49 @@
+"""Accuracy against the number of heads of the DAM, on a new set in its memory and on the set it was trained on."""
+
+from memorization.figures.drawing import (
+    REFERENCE,
+    THEORY,
+    draw_chance,
+    draw_points,
+    legend_below,
+    log_axis_of,
+    new_figure,
+    save_figure,
+)
+from memorization.figures.labels import AXIS_LABELS, look_of_heads
+from memorization.figures.selection import just_trained, new_set_in_memory
+from memorization.storage.log import start_log
+from memorization.tables.registry import read_table_of_group
+
+NEEDS = ("the model dam", "a sweep of H")
+start_log(snakemake.log[0])
+table = read_table_of_group(snakemake.input.retrieval)
+table = table[table["model"] == "dam"]
+# An experiment that does not sweep them has the defaults.
+for setting, default in (("initial_heads", "random"), ("A_and_B_trainable", True)):
+    if setting not in table:
+        table.insert(1, setting, default)
+trained = just_trained(table)
+panels = (
+    (
+        new_set_in_memory(table),
+        "A new set in the memory: heads that read\none bit retrieve it, random ones never do",
+    ),
+    (trained[trained["sequence_set"] == 0], "The set that was trained on:\ntraining helps both kinds of heads"),
+)
+figure, axes = new_figure(rows=1, columns=2, width=3.3, height=3.4)
+for ax, (rows, title) in zip(axes[0], panels, strict=True):
+    draw_chance(ax, "accuracy")
+    by_heads = rows.groupby("H")
+    ideal, closed_form = by_heads["ideal_accuracy_mean"].mean(), by_heads["closed_form_mean"].mean()
+    ax.plot(ideal.index, ideal, **REFERENCE | {"linestyle": "--"}, label="ideal observer")
+    ax.plot(closed_form.index, closed_form, **THEORY, label="closed form, one bit, untrained")
+    for heads, of_heads in rows.groupby(["initial_heads", "A_and_B_trainable"], sort=False):
+        points = of_heads.sort_values("H")
+        draw_points(ax, points["H"], points, "accuracy", **look_of_heads(*heads))
+    ax.set_title(title)
+    log_axis_of(ax.xaxis, rows["H"])
+    ax.set_xlabel("heads H")
+axes[0, 0].set_ylabel(AXIS_LABELS["accuracy"])
+legend_below(figure, axes)
+save_figure(figure, snakemake)
