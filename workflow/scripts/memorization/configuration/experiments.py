@@ -58,6 +58,10 @@ NEEDS: dict[str, tuple[Callable[[list[RunSettings], list[str]], bool], str]] = {
         _advice_to_use(TransformerSettings),
     ),
     "a sweep of K": (lambda settings, keys: "K" in keys, "give K several values in sweep"),
+    "sweeps of lr_after_switch and batch_size_after_switch": (
+        lambda settings, keys: {"lr_after_switch", "batch_size_after_switch"} <= {*keys},
+        "give both several values in sweep",
+    ),
     "one swept number": (
         lambda settings, keys: (
             len(keys) == 2

@@ -31,6 +31,7 @@ MIN_WIDTH = 3.4
 CHANCE = {"accuracy": 0.5, "loss": math.log(2), "recall": 0.0}
 # Lines that are neither measured nor fitted: chance, a ceiling, a law.
 REFERENCE = {"color": "0.55", "linewidth": 0.8, "linestyle": (0, (1, 2)), "zorder": 0}
+IDEAL = {"color": "0.55", "linewidth": 0.8, "linestyle": "-", "zorder": 0}
 THEORY = {"color": "0.3", "linewidth": 1}
 
 
