@@ -82,6 +82,12 @@ EXPERIMENTS = {
     "the experiment of the page": [
         ("one_layer_attention", {"optimizer": "adamw", "weight_decay": value}) for value in (0, 0.1, 1)
     ],
+    "rates after the switch": [
+        (model, {"lr_after_switch": lr, "batch_size_after_switch": batch, "num_iters_of_last_set": 30})
+        for model in ("one_layer_attention", "dam")
+        for lr, batch in ((0.01, 4), (0.01, 8), (0.01, 16), (0.1, 4))
+    ],
+    "three sets": [("gpt", {"num_switches": 2}), ("gpt", {"num_switches": 2, "reset_model_at_switch": True})],
     "two truth values": [("dam", {"reset_optimizer_at_switch": value}) for value in (False, True)],
 }
 

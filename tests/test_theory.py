@@ -1,5 +1,6 @@
 """What the queue holds and what can be retrieved, against simulated draws, queues and memories of a DAM."""
 
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,6 +18,7 @@ from memorization.tables.theory import (
     draws_in_queue,
     occupancy,
     queue_counts,
+    queue_half_life,
     queue_ideal_recall,
     queue_occupancy,
 )
@@ -68,6 +70,17 @@ def test_draws_in_the_queue_are_what_the_memory_of_a_run_holds(M, changed):
         stored = [owner[tuple(row)] for row in state["memory"][: state["memory_size"]].tolist()]
         for s in range(3):
             assert draws_in_queue(results["args"], 10 * switch, s) == stored.count(s), (switch, s)
+
+
+@pytest.mark.parametrize("changed", [{}, {"M": 1000}, {"batch_size_after_switch": 3}, {"zipf_exponent": 0.0}])
+def test_the_half_life_of_a_queue_is_the_first_draw_after_which_half_of_the_tested_sequences_are_left(changed):
+    args, ranks = dam_settings(M=150, num_iters_per_set=100) | changed, np.array([0, 3, 17])
+    probabilities = rank_probabilities(args["K"], args["zipf_exponent"])[ranks]
+    filled = min(args["M"], 100 * args["batch_size"])
+    left = [occupancy(probabilities, min(filled, args["M"] - draws)).mean() for draws in range(args["M"])]
+    first = next(draws for draws, share in enumerate(left) if share <= left[0] / 2)
+    assert queue_half_life(args, ranks) == first
+    assert math.isnan(queue_half_life({"K": 5}, ranks))
 
 
 def test_measured_occupancy_of_a_dam_is_the_formula_over_seeds():

@@ -1,13 +1,20 @@
 """Recall of earlier sets against the iterations since each was left.
 
-Fitted laws and their AIC stand beside it.
+Fitted laws stand beside it, and how well each predicts a seed that it was not fitted to.
 """
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from memorization.figures.drawing import draw_chance, draw_points, legend_below, new_figure, save_figure
+from memorization.figures.drawing import (
+    REFERENCE,
+    draw_chance,
+    draw_points,
+    legend_below,
+    new_figure,
+    save_figure,
+)
 from memorization.figures.labels import lines, ranks_label
 from memorization.figures.selection import by_model, conditions, log_spaced, rank_bands
 from memorization.storage.log import start_log
@@ -56,22 +63,23 @@ def draw_curves(ax: Axes, of_model: pd.DataFrame, low: int, high: int) -> None:
     ax.set_xlabel("iterations since the set was left")
 
 
-def draw_aic(ax: Axes, of_model: pd.DataFrame, low: int, high: int) -> None:
-    """Draw how much higher the AIC of each law is than the lowest.
+def draw_errors(ax: Axes, of_model: pd.DataFrame, low: int, high: int) -> None:
+    """Draw how much larger the error of each law on the seed left out is than that of the best law.
 
     Each condition is drawn, in one band of rank.
     """
+    ax.axhline(0, **REFERENCE)
     for k, (_, colour, rows) in enumerate(conditions(of_model)):
         rows = in_band(rows, low, high)
         for x, form in enumerate(FORMS_OF_FORGETTING):
             of_form = rows[rows["form"] == form]
             style = {"color": colour, "marker": MARKERS[form]}
-            draw_points(ax, [x + 0.15 * k] * len(of_form), of_form, "delta_aic", **style)
+            draw_points(ax, [x + 0.15 * k] * len(of_form), of_form, "above_best", **style)
     # An interval that is far wider than the means is cut off.
-    most = in_band(of_model, low, high)["delta_aic_mean"].max()
-    most = max(most, 10) if pd.notna(most) else 10
+    most = in_band(of_model, low, high)["above_best_mean"].max()
+    most = max(most, 0.02) if pd.notna(most) else 0.02
     ax.set_xticks(range(len(LABELS)), [label.replace(" ", "\n") for label in LABELS])
-    ax.set_ylim(-0.05 * most, 1.3 * most)
+    ax.set_ylim(-0.3 * most, 1.3 * most)
     ax.set_xlim(-0.5, len(LABELS) - 0.2)
 
 
@@ -85,9 +93,9 @@ for i, (model, curves_of_model) in enumerate(curves):
     for j, (low, high) in enumerate(shown_bands(curves_of_model)):
         draw_curves(axes[2 * i, j], curves_of_model, low, high)
         axes[2 * i, j].set_title("all ranks" if j == 0 else ranks_label(low, high))
-        draw_aic(axes[2 * i + 1, j], fits_of_model, low, high)
+        draw_errors(axes[2 * i + 1, j], fits_of_model, low, high)
     axes[2 * i, 0].set_ylabel(lines(model, "recall"))
-    axes[2 * i + 1, 0].set_ylabel(lines(model, "AIC above the best"))
+    axes[2 * i + 1, 0].set_ylabel(lines(model, "error above the best"))
 for label, dashes in zip(LABELS, DASHES.values(), strict=True):
     axes[0, 0].add_line(Line2D([], [], color="0.3", linewidth=1, linestyle=dashes, label=f"fit: {label}"))
 legend_below(figure, axes)

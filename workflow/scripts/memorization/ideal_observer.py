@@ -123,9 +123,9 @@ def add_ideal(tables: dict[str, pd.DataFrame], sequence_sets: list[np.ndarray], 
     others = [
         generate_sequence_set(args["sequences_seed"], number, args["K"], args["len_context"]) for number in numbers
     ]
-    p, num_predictions = rank_probabilities(args["K"], args["zipf_exponent"]), args["num_predictions"]
+    p, num_predictions = rank_probabilities(K, args["zipf_exponent"]), args["num_predictions"]
     scores = [ideal_scores(sequences, p, sequences, num_predictions) for sequences in [*sequence_sets, *others]]
-    offset = args["len_context"] - num_predictions
+    offset = len_context - num_predictions
     for name, key, kind, first in (
         ("evaluation", "sequence_rank", "sequence", 0),
         ("epochs", "sequence_rank", "sequence", 0),

@@ -67,6 +67,10 @@ NEEDS: dict[str, tuple[Callable[[list[RunSettings], list[str]], bool], str]] = {
     "a sweep of K": (lambda settings, keys: "K" in keys, "give K several values in sweep"),
     "a sweep of M": (lambda settings, keys: "M" in keys, "give M several values in sweep"),
     "a sweep of H": (lambda settings, keys: "H" in keys, "give H several values in sweep"),
+    "sweeps of lr_after_switch and batch_size_after_switch": (
+        lambda settings, keys: {"lr_after_switch", "batch_size_after_switch"} <= {*keys},
+        "give both several values in sweep",
+    ),
     "one swept number": (
         lambda settings, keys: (
             len(keys) == 2

@@ -82,6 +82,9 @@ _SETTINGS = {
     "num_parameters": "parameters",
     "eta": "η",
     "A_and_B_trainable": "A and B trained",
+    "lr": "learning rate",
+    "lr_after_switch": "learning rate",
+    "batch_size_after_switch": "batch",
 }
 # The words for a truth value that is false, if nothing else tells a condition from the others.
 _FALSE_SETTINGS = {

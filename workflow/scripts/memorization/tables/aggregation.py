@@ -4,7 +4,7 @@ They are the mean and the interval over seeds of what each run contributes.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -12,17 +12,24 @@ import pandas as pd
 from ..ideal_observer import TIE
 from ..sequences import HELD_OUT
 from .comparison import model_comparison  # noqa: F401
-from .fits import FORMS, Fit, fit_forgetting
+from .fits import FORMS, fit_forgetting, half_life_of_curve, left_out_errors
 from .registry import METRICS, RANK_BAND, TABLES, WITH_IDEAL
 from .student import two_sided_quantile
-from .theory import iteration_of_weights, one_bit_accuracy, queue_ideal_recall, queue_occupancy
+from .theory import (
+    iteration_of_weights,
+    one_bit_accuracy,
+    queue_half_life,
+    queue_ideal_recall,
+    queue_occupancy,
+)
 
 NUM_SEQUENCES = "num_sequences"
 CONFIDENCE = 0.95
 THRESHOLDS = (0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 
 # The functions below have the names of `registry.TABLES`. Each takes the source table of a run and the run's
-# resolved settings, and returns the run's rows of the table: its keys, and the numbers to average over seeds.
+# resolved settings, and returns the run's rows of the table: its keys, and the numbers to average over seeds. One
+# whose table is `across` runs takes all of them and returns the rows of each.
 
 
 def by_epoch(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
@@ -173,28 +180,71 @@ def forgetting_curves(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
     """
     keys, metrics = TABLES["forgetting_curves"].keys, TABLES["forgetting_curves"].metrics
     curves = [pd.DataFrame(columns=[*keys, *metrics], dtype=float).astype(dict.fromkeys(keys, int))]
-    for band, t, recall, fits in _fits_by_band(epochs, args):
+    for band, (t, recall) in _curves_by_band(epochs, args).items():
+        fits = fit_forgetting(t, recall)
         fitted = {form: fits[form].fitted if form in fits else math.nan for form in FORMS}
-        curves.append(pd.DataFrame({**band, "iters_since_switch": t, "recall": recall, **fitted}))
+        bounds = dict(zip(RANK_BAND, band, strict=True))
+        curves.append(pd.DataFrame({**bounds, "iters_since_switch": t, "recall": recall, **fitted}))
     return pd.concat(curves[1:] or curves)
 
 
-def forgetting_fits(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
-    """Return the parameters and the AIC of each law fitted to a curve of recall.
+def forgetting_fits(runs: list[tuple[pd.DataFrame, dict, dict]]) -> list[pd.DataFrame]:
+    """Return the parameters of each law fitted to a run's recall, and its error on the run.
 
-    ``delta_aic`` is the AIC above that of the best law. ``tau`` is in iterations; ``beta`` is NaN for the
-    exponential, which has none.
+    The error is that of the law fitted to the other seeds of the condition (`left_out_errors`). ``above_best`` is
+    the error less that of the law with the least mean error over the seeds. ``tau`` is in iterations; ``beta`` is
+    NaN for the exponential, which has none.
     """
-    rows = []
-    for band, _, _, fits in _fits_by_band(epochs, args):
-        best = min((fit.aic for fit in fits.values()), default=math.nan)
-        rows += [
-            {**band, "form": form, "beta": math.nan, **fit.parameters, "aic": fit.aic, "delta_aic": fit.aic - best}
-            for form, fit in fits.items()
-        ]
+    curves = [_curves_by_band(epochs, args) for epochs, args, _ in runs]
+    rows: list[list[dict]] = [[] for _ in runs]
+    for seeds in _runs_of_conditions([condition for _, _, condition in runs]):
+        for band, (t, _) in curves[seeds[0]].items():
+            recalls = np.stack([curves[run][band][1] for run in seeds])
+            errors = left_out_errors(t, recalls)
+            best = min(errors.values(), key=np.mean)
+            for place, run in enumerate(seeds):
+                rows[run] += [
+                    {
+                        **dict(zip(RANK_BAND, band, strict=True)),
+                        "form": form,
+                        **fit.parameters,
+                        "left_out_error": errors[form][place],
+                        "above_best": errors[form][place] - best[place],
+                    }
+                    for form, fit in fit_forgetting(t, recalls[place]).items()
+                ]
     keys, metrics = TABLES["forgetting_fits"].keys, TABLES["forgetting_fits"].metrics
     types = dict.fromkeys(RANK_BAND, int) | {"form": str} | dict.fromkeys(metrics, float)
-    return pd.DataFrame(rows, columns=[*keys, *metrics]).astype(types)
+    return [pd.DataFrame(of_run, columns=[*keys, *metrics]).astype(types) for of_run in rows]
+
+
+def half_life(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
+    """Return how long it takes to forget half of each set that was left.
+
+    Recall is the mean over the tested sequences. ``half_life_iters`` is that of its curve (`half_life_of_curve`).
+    ``reached`` is 1, or 0 if there is none; then the half-lives are NaN. ``queue_half_life_draws`` is that of a
+    queue of the model's capacity (`queue_half_life`).
+    """
+    since = _since_left(epochs, args)
+    means = _mean_over_sequences(since, ("sequence_set", "iters_since_switch"), ("accuracy",))
+    ranks = since["sequence_rank"].unique()
+    rows = []
+    for sequence_set, curve in means.groupby("sequence_set"):
+        recall = 2 * curve["accuracy"].to_numpy() - 1
+        iterations = half_life_of_curve(curve["iters_since_switch"].to_numpy(), recall)
+        rows.append(
+            {
+                "sequence_set": sequence_set,
+                "recall_at_switch": recall[0],
+                "half_life_iters": iterations,
+                "half_life_draws": iterations * args["batch_size_after_switch"],
+                "lr_times_half_life": iterations * args["lr_after_switch"],
+                "reached": float(not math.isnan(iterations)),
+                "queue_half_life_draws": queue_half_life(args, ranks),
+            }
+        )
+    keys, metrics = TABLES["half_life"].keys, TABLES["half_life"].metrics
+    return pd.DataFrame(rows, columns=[*keys, *metrics])
 
 
 def capacity(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
@@ -252,7 +302,7 @@ def aggregate(
 
     Args:
         table: a name in `registry.TABLES`, which is that of a function above.
-        runs: the source table of each run; one at a time is held in memory.
+        runs: the source table of each run; one at a time is held in memory, unless the table is across runs.
         conditions: the settings in which the runs differ; runs of one condition differ in their seed alone.
         settings: the resolved settings of each run.
 
@@ -265,10 +315,10 @@ def aggregate(
     keys = list(TABLES[table].keys)
     distinct: list[dict] = []
     reduced = []
-    # A run's table is gone before the next one is read.
     if TABLES[table].across:
         rows_of_runs = globals()[table](list(zip(runs, settings, conditions, strict=True)))
     else:
+        # A run's table is gone before the next one is read.
         rows_of_runs = map(globals()[table], runs, settings)
     for rows, condition in zip(rows_of_runs, conditions, strict=True):
         if missing := {*keys, *TABLES[table].metrics} - {*rows.columns}:
@@ -284,23 +334,35 @@ def aggregate(
     return pd.concat([swept.reset_index(drop=True), result], axis=1)
 
 
-def _fits_by_band(
-    epochs: pd.DataFrame, args: dict
-) -> Iterator[tuple[dict[str, int], np.ndarray, np.ndarray, dict[str, Fit]]]:
-    """Yield the bounds of each band of rank, its curve of recall and the fits to it.
+def _runs_of_conditions(conditions: list[dict]) -> list[list[int]]:
+    """Return the places of the runs of each condition: its seeds."""
+    distinct: list[dict] = []
+    places: list[list[int]] = []
+    for place, condition in enumerate(conditions):
+        if condition not in distinct:
+            distinct.append(condition)
+            places.append([])
+        places[distinct.index(condition)].append(place)
+    return places
+
+
+def _curves_by_band(epochs: pd.DataFrame, args: dict) -> dict[tuple[int, int], tuple[np.ndarray, np.ndarray]]:
+    """Return the times and the recall of each band of rank, by its bounds.
 
     All ranks together come first.
     """
+    curves = {}
     earlier = _with_rank_bands(_since_left(epochs, args), args)
     # One pass over the tests: their number and the sum of their accuracy in each band at each time.
     keys = ("sequence_set", "iters_since_switch", *RANK_BAND)
     sums_by_band = _sums_over_sequences(earlier, keys, ("accuracy",))
     all_ranks = sums_by_band.assign(rank_low=0, rank_high=args["K"] - 1)
     for table in (all_ranks, sums_by_band):
-        for (low, high), rows in table.groupby(list(RANK_BAND)):
+        for band, rows in table.groupby(list(RANK_BAND)):
             sums = rows.groupby("iters_since_switch")[["accuracy", NUM_SEQUENCES]].sum()
-            t, recall = sums.index.to_numpy(), (2 * sums["accuracy"] / sums[NUM_SEQUENCES] - 1).to_numpy()
-            yield {"rank_low": low, "rank_high": high}, t, recall, fit_forgetting(t.astype(float), recall)
+            recall = 2 * sums["accuracy"] / sums[NUM_SEQUENCES] - 1
+            curves[band] = sums.index.to_numpy(), recall.to_numpy()
+    return curves
 
 
 def _mean_over_sequences(

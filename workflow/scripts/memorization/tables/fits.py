@@ -1,6 +1,6 @@
-"""Laws of forgetting, fitted by least squares.
+"""Laws of forgetting, fitted by least squares, and the half-life of a curve.
 
-They are compared by Akaike's information criterion.
+The laws are compared by how well they predict a seed that they were not fitted to.
 """
 
 from collections.abc import Callable
@@ -42,14 +42,12 @@ class Fit:
     parameters: dict[str, float]
     fitted: np.ndarray
     """The recall of the fitted form at the times of the curve."""
-    aic: float
 
 
 def fit_forgetting(t: np.ndarray, recall: np.ndarray) -> dict[str, Fit]:
     """Fit each of `FORMS` to ``recall`` (n,) at the times ``t`` (n,).
 
-    The times are ≥ 0, in iterations. AIC = n log(RSS / n) + 2 (k + 1), for k parameters and the variance of the
-    residuals. The result is empty if there are too few points to fit every form.
+    The times are ≥ 0, in iterations. The result is empty if there are too few points to fit every form.
     """
     parameters_of = {name: tuple(signature(form).parameters)[1:] for name, form in FORMS.items()}
     if len(t) < 2 + max(map(len, parameters_of.values())):
@@ -69,6 +67,36 @@ def fit_forgetting(t: np.ndarray, recall: np.ndarray) -> dict[str, Fit]:
         )
         for name, form in FORMS.items()
     }
+
+
+def left_out_errors(t: np.ndarray, recalls: np.ndarray) -> dict[str, np.ndarray]:
+    """Return how far each form is from a seed that it was not fitted to, (seeds,).
+
+    ``recalls`` (seeds, n) are the curves of the seeds at the times ``t`` (n,). For each seed the form is fitted to
+    the mean curve of the others, and the error is the root mean square of the difference in recall. NaN if there
+    is one seed, or if `fit_forgetting` has too few points.
+    """
+    errors = {name: np.full(len(recalls), np.nan) for name in FORMS}
+    for seed in range(len(recalls)) if len(recalls) > 1 else ():
+        of_others = np.delete(recalls, seed, axis=0).mean(axis=0)
+        for name, fit in fit_forgetting(t, of_others).items():
+            errors[name][seed] = np.sqrt(((recalls[seed] - fit.fitted) ** 2).mean())
+    return errors
+
+
+def half_life_of_curve(t: np.ndarray, recall: np.ndarray) -> float:
+    """Return the first time at which ``recall`` (n,) falls below half of what it begins with.
+
+    It is interpolated linearly between the times ``t`` (n,). NaN if the curve never falls so far, or if it does
+    not begin above 0.
+    """
+    half = recall[0] / 2
+    below = np.flatnonzero(recall < half)
+    if half <= 0 or not len(below):
+        return np.nan
+    before, after = below[0] - 1, below[0]
+    fallen = (recall[before] - half) / (recall[before] - recall[after])
+    return float(t[before] + fallen * (t[after] - t[before]))
 
 
 def _fit(
@@ -93,7 +121,4 @@ def _fit(
         x_scale=[max(value, 1e-3) for value in start],
         max_nfev=500,
     ).x
-    fitted = form(t, *values)
-    residual = max(float(((recall - fitted) ** 2).sum()), np.finfo(float).tiny)
-    aic = len(t) * np.log(residual / len(t)) + 2 * (len(values) + 1)
-    return Fit(dict(zip(parameters, map(float, values), strict=True)), fitted, float(aic))
+    return Fit(dict(zip(parameters, map(float, values), strict=True)), form(t, *values))

@@ -34,7 +34,11 @@ class Table:
     columns: tuple[str, ...] | None = None
     """The columns of the source that it needs; None: all. At the reference scale a source has 20 million rows."""
     across: bool = False
-    """Whether its function takes all runs of the experiment at once, because it compares runs."""
+    """Whether its function takes all runs of the experiment at once, because it compares them.
+
+    It takes a list of (source table, resolved settings, condition), one for each run, and returns a list of the
+    runs' rows in the same order.
+    """
     of_every_group: bool = False
     """Whether every experiment has it. Other tables are made only if a figure is drawn from them."""
 
@@ -100,7 +104,21 @@ TABLES = {
     "forgetting_fits": Table(
         source="epochs",
         keys=(*RANK_BAND, "form"),
-        metrics=("amplitude", "tau", "beta", "aic", "delta_aic"),
+        metrics=("amplitude", "tau", "beta", "left_out_error", "above_best"),
+        columns=("iter", "sequence_set", "sequence_rank", "accuracy"),
+        across=True,
+    ),
+    "half_life": Table(
+        source="epochs",
+        keys=("sequence_set",),
+        metrics=(
+            "recall_at_switch",
+            "half_life_iters",
+            "half_life_draws",
+            "lr_times_half_life",
+            "reached",
+            "queue_half_life_draws",
+        ),
         columns=("iter", "sequence_set", "sequence_rank", "accuracy"),
     ),
     "iterations_to_accuracy": Table(

@@ -4,6 +4,7 @@ All of it follows from the settings of a run alone; nothing is fitted. The equat
 "What the queue holds".
 """
 
+import bisect
 import math
 from functools import lru_cache
 
@@ -118,6 +119,24 @@ def queue_occupancy(args: dict, iteration: int, sequence_set: int) -> np.ndarray
         return np.full(args["K"], np.nan)
     probabilities = rank_probabilities(args["K"], args["zipf_exponent"])
     return occupancy(probabilities, draws_in_queue(args, iteration, sequence_set))
+
+
+def queue_half_life(args: dict, ranks: np.ndarray) -> float:
+    """Return after how many draws from the next set a queue has lost half of a set.
+
+    That is the number at which the mean occupancy of ``ranks`` is half of what it is at the switch. NaN if the
+    model has no queue. ``args`` are the resolved settings of the run.
+    """
+    if "M" not in args:
+        return math.nan
+    probabilities = rank_probabilities(args["K"], args["zipf_exponent"])[ranks]
+    stored = draws_in_queue(args, args["num_iters_per_set"], 0)
+
+    def share_left(num_draws: int) -> float:
+        left = min(stored, args["M"] - num_draws)
+        return occupancy(probabilities, left).mean() / occupancy(probabilities, stored).mean()
+
+    return float(bisect.bisect_left(range(args["M"]), -0.5, key=lambda num_draws: -share_left(num_draws)))
 
 
 def queue_counts(args: dict, iterations: np.ndarray) -> np.ndarray:
