@@ -22,7 +22,7 @@ from memorization.sequences import (
     rank_probabilities,
     sample_batch_ranks,
 )
-from memorization.training.evaluation import evaluate_run, evaluated_weights
+from memorization.training.evaluation import evaluate_run, evaluated_weights, weights_with_new_memory
 
 
 def softmax(logits):
@@ -340,11 +340,22 @@ def test_heads_that_read_one_bit_retrieve_what_they_were_never_trained_on_and_le
     untrained, _ = train_dam(**sizes, initial_heads="one_bit", A_and_B_trainable=False)
     random, _ = train_dam(**sizes, A_and_B_trainable=False)
     learned, _ = train_dam(**sizes, initial_heads="one_bit", num_iters_per_set=60)
-    for letter in "AB":
-        start = initial_state(**sizes, initial_heads="one_bit")[f"{letter}_logits"]
-        assert torch.equal(untrained["model_state_dict"][f"{letter}_logits"], start)
+    start = initial_state(**sizes, initial_heads="one_bit")
+    for name in ("A_logits", "B_logits"):
+        assert torch.equal(untrained["model_state_dict"][name], start[name])
     accuracy = [results["logs"][-1]["accuracy"] for results in (random, untrained, learned)]
     assert accuracy[0] < 0.6 < 0.75 < accuracy[1] < accuracy[2]
+
+
+def test_random_heads_learn_the_set_and_heads_that_read_one_bit_retrieve_any():
+    sizes = dict(N=24, H=24, K=20, M=200, batch_size=20, lr=5e-2, num_switches=0, num_iters_per_set=60)
+    accuracy = {}
+    for heads in ("random", "one_bit"):
+        table = evaluate_run(*train_dam(**sizes, initial_heads=heads), NUM_HELD_OUT)["evaluation"]
+        means = table.groupby(["weights", "sequence_set"])["accuracy"].mean()
+        accuracy[heads] = means["final", 0], means["new_memory_final", 1]
+    assert min(accuracy["random"][0], accuracy["one_bit"][0]) > 0.75
+    assert accuracy["random"][1] < 0.6 < 0.7 < accuracy["one_bit"][1]
 
 
 def test_a_training_makes_the_steps_of_adam_with_its_learning_rate():
@@ -386,6 +397,39 @@ def test_swaps_put_back_the_memory_or_A(small_dam):
         for entry, value in weights[name].items():
             origin = before if entry in from_before else final
             assert torch.equal(torch.as_tensor(value), torch.as_tensor(origin[entry]))
+
+
+@pytest.mark.parametrize("M", [5, 40, 1000])
+def test_a_new_set_is_put_into_the_memory_of_weights_that_have_not_seen_it(M):
+    results, sets = train_dam(M=M)
+    args = results["args"]
+    never_trained = generate_sequence_set(args["seed"], 2, args["K"], args["N"])
+    learner = build_learner(SimpleNamespace(**args), sets)
+    weights = list(weights_with_new_memory(results, learner, never_trained, sets))
+    assert [name for name, _, _ in weights] == ["new_memory", "new_memory_final"]
+    for (_, state, _), origin, history, sequences in (
+        (weights[0], results["pre_switch_state_dict"][0], drawn(args, range(20, 40)), sets[1]),
+        (weights[1], results["model_state_dict"], drawn(args, range(40, 60)), never_trained),
+    ):
+        for letter in "AB":
+            assert torch.equal(state[f"{letter}_logits"], origin[f"{letter}_logits"])
+        expected = [(2 * sequences[rank] - 1).tolist() for _, rank in history[-M:]]
+        assert state["memory_size"] == len(expected)
+        assert state["memory"].shape == (M, 12)
+        assert state["memory"][: len(expected)].tolist() == expected
+        assert not state["memory"][len(expected) :].any()
+
+
+@pytest.mark.parametrize(
+    "num_switches, kinds", [(0, {"new_memory_final"}), (2, {"new_memory", "new_memory_final"})]
+)
+def test_only_the_set_in_the_memory_is_evaluated_that_no_training_has_seen(num_switches, kinds):
+    table = evaluate_run(*train_dam(num_switches=num_switches), NUM_HELD_OUT)["evaluation"]
+    assert {weights for weights in table["weights"] if weights.startswith("new_memory")} == kinds
+    sets = {-1, *range(num_switches + 1)}
+    for weights, rows in table.groupby("weights"):
+        assert set(rows["sequence_set"]) == sets | ({num_switches + 1} if weights == "new_memory_final" else set())
+    assert not table.loc[table["sequence_set"] == num_switches + 1, "num_appearances"].any()
 
 
 def test_the_evaluation_is_that_of_the_equations(small_dam):

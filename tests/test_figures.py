@@ -15,7 +15,14 @@ from memorization.configuration.experiments import NEEDS, ConfigurationError, re
 from memorization.configuration.settings import SETTINGS_OF_MODEL
 from memorization.figures.drawing import CHANCE
 from memorization.figures.labels import look_of_model, look_of_weights
-from memorization.figures.selection import condition_columns, conditions, just_trained, last_set, share_trunk
+from memorization.figures.selection import (
+    condition_columns,
+    conditions,
+    just_trained,
+    last_set,
+    new_set_in_memory,
+    share_trunk,
+)
 from memorization.storage import cache
 from memorization.tables.aggregation import aggregate
 from memorization.tables.registry import (
@@ -88,6 +95,11 @@ EXPERIMENTS = {
         for lr, batch in ((0.01, 4), (0.01, 8), (0.01, 16), (0.1, 4))
     ],
     "three sets": [("gpt", {"num_switches": 2}), ("gpt", {"num_switches": 2, "reset_model_at_switch": True})],
+    "heads of the DAM": [
+        ("dam", {"H": H, "initial_heads": heads, "num_switches": 0})
+        for heads in ("random", "one_bit")
+        for H in (2, 5)
+    ],
     "two truth values": [("dam", {"reset_optimizer_at_switch": value}) for value in (False, True)],
 }
 
@@ -251,6 +263,11 @@ def test_each_condition_is_drawn_from_its_own_weights_and_its_own_last_set():
     }
     assert last_set(table).to_numpy().tolist() == [[0, "final", 0], [2, "final", 2]]
     assert last_set(table[table["num_switches"] == 2]).to_numpy().tolist() == [[2, "final", 2]]
+    # A set that is in the memory of other weights only is no set that was trained on.
+    more = pd.DataFrame([(2, "new_memory_final", s) for s in range(4)], columns=table.columns)
+    table = pd.concat([table, more], ignore_index=True)
+    assert last_set(table).to_numpy().tolist() == [[0, "final", 0], [2, "final", 2]]
+    assert new_set_in_memory(table).to_numpy().tolist() == [[2, "new_memory_final", 3]]
 
 
 @pytest.mark.slow

@@ -158,11 +158,11 @@ def test_the_best_retrieval_from_the_queue_is_the_ideal_observer_with_its_counts
     # Few observers at a time.
     monkeypatch.setattr("memorization.tables.theory._NUM_WEIGHTS", 100)
     iterations, ranks = np.array([10, 13, 17, 0]), np.array([2, 25])
-    for sequence_set in (0, 1):
-        recall = queue_ideal_recall(args, iterations, sequence_set, ranks)
-        for of_moment, counts in zip(recall, queue_counts(args, iterations), strict=True):
-            scores = ideal_scores(np.concatenate(sets), counts.ravel(), sets[sequence_set][ranks], args["N"])
-            np.testing.assert_allclose(of_moment, 2 * scores.sequence_accuracy - 1, atol=1e-12)
-        assert (recall[0, 0] > 0.5) == (sequence_set == 0)
+    recall = queue_ideal_recall(args, iterations, ranks)
+    for of_moment, counts in zip(recall, queue_counts(args, iterations), strict=True):
+        for of_set, sequences in zip(of_moment, sets, strict=True):
+            scores = ideal_scores(np.concatenate(sets), counts.ravel(), sequences[ranks], args["N"])
+            np.testing.assert_allclose(of_set, 2 * scores.sequence_accuracy - 1, atol=1e-12)
+    assert recall[0, 0, 0] > 0.5 > recall[0, 1, 0]
     assert not recall[3].any()
-    assert np.isnan(queue_ideal_recall({"K": 3}, iterations, 0, ranks)).all()
+    assert np.isnan(queue_ideal_recall({"K": 3, "num_switches": 1}, iterations, ranks)).all()

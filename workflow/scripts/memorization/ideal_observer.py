@@ -120,9 +120,8 @@ def add_ideal(tables: dict[str, pd.DataFrame], sequence_sets: list[np.ndarray], 
     """
     # The set in the memory of `new_memory_final` has a number of its own.
     numbers = range(len(sequence_sets), tables["evaluation"]["sequence_set"].max() + 1)
-    others = [
-        generate_sequence_set(args["sequences_seed"], number, args["K"], args["len_context"]) for number in numbers
-    ]
+    seed, K, len_context = args["sequences_seed"], args["K"], args["len_context"]
+    others = [generate_sequence_set(seed, number, K, len_context) for number in numbers]
     p, num_predictions = rank_probabilities(K, args["zipf_exponent"]), args["num_predictions"]
     scores = [ideal_scores(sequences, p, sequences, num_predictions) for sequences in [*sequence_sets, *others]]
     offset = len_context - num_predictions

@@ -95,29 +95,29 @@ def attention_maps(attention: pd.DataFrame, args: dict) -> pd.DataFrame:
 
 
 def occupancy(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
-    """Return each sequence beside the probability that the queue holds it, and the best retrieval from the queue.
+    """Return each sequence beside the probability that the queue holds it.
 
-    The sequences are those of each set; the queue is that of the DAM. For the states just before a switch and at
-    the end; NaN for a model without a queue.
+    Its recall by the best retrieval from the queue stands beside them. The sequences are those of each set; the
+    queue is that of the DAM. For the states just before a switch and at the end; NaN for a model without a queue.
     """
     moments, ranks = iteration_of_weights(args), np.arange(args["K"])
+    recall = queue_ideal_recall(args, np.array([*moments.values()]), ranks)
     parts = []
-    for sequence_set in range(args["num_switches"] + 1):
-        recall = queue_ideal_recall(args, np.array([*moments.values()]), sequence_set, ranks)
-        for (weights, iteration), of_moment in zip(moments.items(), recall, strict=True):
+    for (weights, iteration), of_moment in zip(moments.items(), recall, strict=True):
+        for sequence_set, of_set in enumerate(of_moment):
             rows = evaluation[(evaluation["weights"] == weights) & (evaluation["sequence_set"] == sequence_set)]
             rank = rows["sequence_rank"]
             held = queue_occupancy(args, iteration, sequence_set)[rank]
-            parts.append(rows.assign(occupancy=held, queue_ideal_recall=of_moment[rank]))
+            parts.append(rows.assign(occupancy=held, queue_ideal_recall=of_set[rank]))
     metrics = (*WITH_IDEAL, "queue_ideal_recall")
     means = _mean_over_sequences(pd.concat(parts), TABLES["occupancy"].keys, metrics)
     return _with_fraction_of_ideal(means)
 
 
 def retrieval(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
-    """Return the accuracy on each set beside that of untrained heads that read one bit each, by the closed form.
+    """Return the accuracy on each set, beside that of untrained heads that read one bit.
 
-    The closed form is for a set in the queue; NaN for a model without one.
+    The latter is the closed form for a set in the queue; NaN for a model without one.
     """
     known = evaluation[evaluation["sequence_set"] != HELD_OUT]
     means = _mean_over_sequences(known, TABLES["retrieval"].keys)
@@ -132,23 +132,8 @@ def forgetting(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
     """
     since = _with_rank_bands(_since_left(epochs, args), args)
     means = _mean_over_sequences(since, ("iter", *TABLES["forgetting"].keys), METRICS)
-    # The same sequences are tested at each moment: the mean of theirs, band by band.
-    tested = _with_rank_bands(since[["sequence_rank"]].drop_duplicates().sort_values("sequence_rank"), args)
-    rank_low, first, count = np.unique(tested["rank_low"], return_index=True, return_counts=True)
-    ranks = tested["sequence_rank"].to_numpy()
-    beside = [pd.DataFrame(columns=["iter", "sequence_set", "rank_low", "occupancy", "queue_ideal_recall"])]
-    for sequence_set, moments in means.groupby("sequence_set")["iter"].unique().items():
-        held = np.stack([queue_occupancy(args, moment, sequence_set)[ranks] for moment in moments])
-        recall = queue_ideal_recall(args, moments, sequence_set, ranks)
-        held, recall = (np.add.reduceat(of_ranks, first, axis=1) / count for of_ranks in (held, recall))
-        keys = {
-            "iter": np.repeat(moments, len(rank_low)),
-            "sequence_set": sequence_set,
-            "rank_low": np.tile(rank_low, len(moments)),
-        }
-        beside.append(pd.DataFrame({**keys, "occupancy": held.ravel(), "queue_ideal_recall": recall.ravel()}))
-    theory = pd.concat(beside[1:] or beside)
-    return means.merge(theory, how="left", on=["iter", "sequence_set", "rank_low"]).drop(columns="iter")
+    beside = _queue_by_band(since, args)
+    return means.merge(beside, how="left", on=["iter", "sequence_set", "rank_low"]).drop(columns="iter")
 
 
 def iterations_to_accuracy(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
@@ -416,6 +401,28 @@ def _since_left(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
     since = iteration - left[sequence_set]
     shown = (since >= 0) & (sequence_set < args["num_switches"])
     return epochs[shown].assign(iters_since_switch=since[shown])
+
+
+def _queue_by_band(tested: pd.DataFrame, args: dict) -> pd.DataFrame:
+    """Return the mean occupancy and the mean recall of the queue's ideal.
+
+    There is a row for each moment, set and band of rank. The ``tested`` sequences are the same at each moment.
+    """
+    bands = tested[["sequence_rank", "rank_low"]].drop_duplicates().sort_values("sequence_rank")
+    rank_low, first, count = np.unique(bands["rank_low"], return_index=True, return_counts=True)
+    ranks = bands["sequence_rank"].to_numpy()
+    moments = tested[["iter", "sequence_set"]].drop_duplicates()
+    iterations, place = np.unique(moments["iter"], return_inverse=True)
+    recall = np.empty((0, len(ranks)))
+    if len(moments):
+        recall = queue_ideal_recall(args, iterations, ranks)[place, moments["sequence_set"]]
+    held = [queue_occupancy(args, *moment)[ranks] for moment in moments.itertuples(index=False)]
+    means = {
+        name: (np.add.reduceat(np.reshape(values, recall.shape), first, axis=1) / count).ravel()
+        for name, values in (("occupancy", held), ("queue_ideal_recall", recall))
+    }
+    rows = moments.loc[moments.index.repeat(len(rank_low))]
+    return rows.assign(rank_low=np.tile(rank_low, len(moments)), **means)
 
 
 def _with_rank_bands(table: pd.DataFrame, args: dict) -> pd.DataFrame:

@@ -58,7 +58,10 @@ def draws_in_queue(args: dict, iteration: int, sequence_set: int) -> int:
 
 
 def range_in_queue(args: dict, iteration: int) -> range:
-    """Return which draws the queue holds after ``iteration`` iterations, counted from the start of the run."""
+    """Return which draws the queue holds after ``iteration`` iterations.
+
+    They are counted from the start of the run.
+    """
     per_set, drawn = args["num_iters_per_set"], _draws(args, iteration)
     oldest = max(0, drawn - args["M"])
     if args["clear_memory_at_switch"] or args["reset_model_at_switch"]:
@@ -140,7 +143,7 @@ def queue_half_life(args: dict, ranks: np.ndarray) -> float:
 
 
 def queue_counts(args: dict, iterations: np.ndarray) -> np.ndarray:
-    """Return how often the queue of a run holds each sequence of each set, (iterations, sets, K).
+    """Return how often the queue of a run holds each sequence, (iterations, sets, K).
 
     The queue is that after each number of ``iterations``. It follows from the seed, which gives the batches.
     """
@@ -151,23 +154,25 @@ def queue_counts(args: dict, iterations: np.ndarray) -> np.ndarray:
     return np.stack(counts).reshape(len(held), num_sets, K)
 
 
-def queue_ideal_recall(args: dict, iterations: np.ndarray, sequence_set: int, ranks: np.ndarray) -> np.ndarray:
-    """Return the recall of some sequences by the best retrieval from the queue of a run, (iterations, ranks).
+def queue_ideal_recall(args: dict, iterations: np.ndarray, ranks: np.ndarray) -> np.ndarray:
+    """Return the recall by the best retrieval from the queue of a run.
 
-    The ideal observer knows what the queue holds after each number of ``iterations``, and how often. From that it
-    predicts the sequences ``ranks`` of a set. Recall is 2 · accuracy − 1, with a tie half right. It is NaN if the
-    model has no queue.
+    The result is (iterations, sets, ranks). The ideal observer knows what the queue holds after each number of
+    ``iterations``, and how often. From that it predicts the sequences ``ranks`` of each set. Recall is
+    2 · accuracy − 1, with a tie half right. It is NaN if the model has no queue.
     """
+    num_sets = args["num_switches"] + 1
+    shape = len(iterations), num_sets, len(ranks)
     if "M" not in args:
-        return np.full((len(iterations), len(ranks)), np.nan)
+        return np.full(shape, np.nan)
     sets = [
         generate_sequence_set(args["sequences_seed"], number, args["K"], args["len_context"])
-        for number in range(args["num_switches"] + 1)
+        for number in range(num_sets)
     ]
-    known, tested = np.concatenate(sets), sets[sequence_set][ranks]
+    known, tested = np.concatenate(sets), np.concatenate([sequences[ranks] for sequences in sets])
     counts = queue_counts(args, iterations).reshape(len(iterations), -1)
     parts = np.array_split(counts, -(-counts.size // _NUM_WEIGHTS))
-    return np.concatenate([_recall(known, part, tested) for part in parts])
+    return np.concatenate([_recall(known, part, tested) for part in parts]).reshape(shape)
 
 
 def _recall(known: np.ndarray, weights: np.ndarray, tested: np.ndarray) -> np.ndarray:
@@ -180,7 +185,7 @@ def _recall(known: np.ndarray, weights: np.ndarray, tested: np.ndarray) -> np.nd
 
 
 def one_bit_accuracy(args: dict) -> float:
-    """Return the accuracy of a DAM with untrained heads that read one bit each, on a set in its queue.
+    """Return the accuracy of untrained heads that read one bit, on a set in the queue.
 
     The queue holds the last draws of a training on the set. The mean is over all bits of all sequences of the set;
     a sequence that is not stored is predicted by chance. NaN if the model has no queue, or more heads than bits.
