@@ -64,6 +64,10 @@ NEEDS: dict[str, tuple[Callable[[list[RunSettings], list[str]], bool], str]] = {
         lambda settings, keys: any(isinstance(one, TransformerSettings) for one in settings),
         _advice_to_use(TransformerSettings),
     ),
+    "saved weights": (
+        lambda settings, keys: any(one.saved_iters for one in settings),
+        "set saved_iters to a list of iterations",
+    ),
     "a sweep of K": (lambda settings, keys: "K" in keys, "give K several values in sweep"),
     "a sweep of M": (lambda settings, keys: "M" in keys, "give M several values in sweep"),
     "a sweep of H": (lambda settings, keys: "H" in keys, "give H several values in sweep"),

@@ -51,6 +51,18 @@ _WEIGHTS = {
     "new_memory": Look("before the switch, next set in the memory", GREEN, "D"),
     "new_memory_final": Look("at the end, a new set in the memory", PURPLE, "P"),
 }
+# What a transformer is compared with, in the order of the legend.
+CANDIDATES = {
+    "other_weights": Look("the same transformer from other initial weights", BLACK, "s"),
+    "prefix_tree": Look("smoothed prefix tree", GREEN, "^"),
+    "ideal_zipf": Look("ideal observer, Zipf prior", SKY, "v"),
+    "ideal_appearances": Look("ideal observer, appearances", BLUE, "o"),
+    "ideal_last_draws": Look("ideal observer, last draws", PURPLE, "P"),
+    "dam": Look("DAM, trained", ORANGE, "D"),
+    "dam_one_bit_trained": Look("DAM, one-bit heads, trained", YELLOW, "X"),
+    "dam_one_bit": Look("DAM, one-bit heads, untrained", RED, "X"),
+    "occupancy": Look("occupancy of a queue", "0.6", "*"),
+}
 CONDITION_COLOURS = {
     ("freeze", "none"): BLACK,
     ("freeze", "attention"): BLUE,

@@ -1,0 +1,53 @@
+"""Accuracy against position and rank: each model at its best, beside the ideal observer."""
+
+import pandas as pd
+
+from memorization.figures.drawing import draw_chance, draw_ideal, draw_points, new_figure, save_figure
+from memorization.figures.labels import AXIS_LABELS, look_of_heads, look_of_model
+from memorization.figures.selection import band_centre, condition_columns, just_trained
+from memorization.storage.log import start_log
+from memorization.tables.registry import read_table_of_group
+
+HEADS = {"initial_heads": "random", "A_and_B_trainable": True}
+
+
+def kinds(table: pd.DataFrame) -> list[tuple[dict, pd.DataFrame]]:
+    """Return the look and the rows of each kind of model: the transformers, and the DAM by its heads.
+
+    Of several conditions of a kind, it is the one with the highest accuracy.
+    """
+    columns = condition_columns(table)
+    found = table.assign(**{key: value for key, value in HEADS.items() if key not in table})
+    shown = []
+    for (model, *heads), rows in found.groupby(["model", *HEADS], sort=False, dropna=False):
+        of_conditions = [of_one for _, of_one in rows.groupby(columns, sort=False, dropna=False)]
+        best = max(of_conditions, key=lambda of_one: of_one["accuracy_mean"].mean())
+        look = look_of_model(model)
+        style = {"color": look.colour, "marker": look.marker, "label": look.label}
+        if model == "dam":
+            style = look_of_heads(*heads)
+            style["label"] = f"DAM, {style['label']}"
+        shown.append((style, best))
+    return shown
+
+
+start_log(snakemake.log[0])
+tables = (
+    ("position", just_trained(read_table_of_group(snakemake.input.by_position))),
+    ("rank", just_trained(read_table_of_group(snakemake.input.by_rank))),
+)
+figure, axes = new_figure(rows=1, columns=2, width=3.3, height=3, sharex=False)
+for ax, (axis, table) in zip(axes[0], tables, strict=True):
+    rows = table[table["sequence_set"] == 0]
+    draw_chance(ax, "accuracy")
+    for i, (style, of_kind) in enumerate(kinds(rows)):
+        x = of_kind["position"] if axis == "position" else band_centre(of_kind, "rank", offset=1)
+        draw_ideal(ax, of_kind, x, "accuracy", label=None if i else "ideal observer")
+        draw_points(ax, x, of_kind, "accuracy", linestyle="-", **style)
+axes[0, 0].set_xlabel("revealed bits n")
+axes[0, 1].set_xlabel("rank + 1")
+axes[0, 1].set_xscale("log")
+axes[0, 0].set_ylabel(AXIS_LABELS["accuracy"])
+figure.suptitle("The set just learned: how near each model comes to the ideal observer", fontsize=9)
+figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+save_figure(figure, snakemake)
