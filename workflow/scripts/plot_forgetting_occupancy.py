@@ -17,6 +17,8 @@ from memorization.tables.registry import read_table_of_group
 NEEDS = ("a switch", "tests of earlier sets", "the model dam")
 # The number of measured points of each condition in a panel.
 POINTS = 10
+# The same of a line. Once the set is lost, the ideal is at chance but for prefixes that agree by chance.
+LINE_POINTS = 30
 start_log(snakemake.log[0])
 table = recall(read_table_of_group(snakemake.input.forgetting))
 table = table[table["sequence_set"] == 0]
@@ -34,7 +36,8 @@ for ax, (low, high) in zip(axes[0], bands, strict=True):
     for i, (label, colour, rows) in enumerate(conditions(table)):
         rows = rows[rows["rank_low"] == low]
         ax.plot(rows["since"], rows["occupancy_mean"], **REFERENCE | {"color": colour})
-        ax.plot(rows["since"], rows["queue_ideal_recall_mean"], color=colour, linewidth=1)
+        line = log_spaced(rows, LINE_POINTS)
+        ax.plot(line["since"], line["queue_ideal_recall_mean"], color=colour, linewidth=1)
         points = log_spaced(rows, POINTS)
         # Points side by side keep their intervals apart.
         draw_points(ax, points["since"] * 1.04**i, points, "recall", color=colour, label=label or "measured")
@@ -49,6 +52,6 @@ figure.legend(
     [*handles, theory, occupancy],
     [*labels, "theory: the queue's ideal", "occupancy $1 - (1 - p_r)^{M - t}$"],
     loc="outside lower center",
-    ncols=max(len(labels), 2),
+    ncols=len(labels) + 2,
 )
 save_figure(figure, snakemake)

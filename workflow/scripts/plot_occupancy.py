@@ -1,6 +1,14 @@
 """Recall against rank, beside the best retrieval from the queue."""
 
-from memorization.figures.drawing import REFERENCE, THEORY, draw_chance, draw_points, new_figure, save_figure
+from memorization.figures.drawing import (
+    REFERENCE,
+    THEORY,
+    draw_chance,
+    draw_points,
+    log_axis,
+    new_figure,
+    save_figure,
+)
 from memorization.figures.labels import RECALL_LABEL
 from memorization.figures.selection import band_centre, band_means, conditions, just_trained, recall
 from memorization.storage.log import start_log
@@ -22,7 +30,7 @@ for (label, colour, line), (_, _, points) in zip(conditions(theory), conditions(
     draw_points(ax, x, points, "recall", color=colour, label=label or "measured")
 ax.plot([], [], **THEORY, label="theory: the queue's ideal")
 ax.plot([], [], **REFERENCE | {"color": THEORY["color"]}, label="occupancy $1 - (1 - p_r)^M$")
-ax.set_xscale("log")
+log_axis(ax.xaxis)
 ax.set_xlabel("rank + 1")
 ax.set_ylabel(RECALL_LABEL)
 ax.set_ylim(-0.06, 1.06)

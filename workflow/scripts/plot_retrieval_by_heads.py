@@ -38,9 +38,9 @@ for ax, (rows, title) in zip(axes[0], panels, strict=True):
     ideal, closed_form = by_heads["ideal_accuracy_mean"].mean(), by_heads["closed_form_mean"].mean()
     ax.plot(ideal.index, ideal, **REFERENCE | {"linestyle": "--"}, label="ideal observer")
     ax.plot(closed_form.index, closed_form, **THEORY, label="closed form, one bit, untrained")
-    for heads, of_heads in rows.groupby(["initial_heads", "A_and_B_trainable"], sort=False):
-        points = of_heads.sort_values("H")
-        draw_points(ax, points["H"], points, "accuracy", **look_of_heads(*heads))
+    for i, (heads, points) in enumerate(rows.groupby(["initial_heads", "A_and_B_trainable"], sort=False)):
+        # Points side by side keep their intervals apart.
+        draw_points(ax, points["H"] * 1.06 ** (i - 1.5), points, "accuracy", **look_of_heads(*heads))
     ax.set_title(title)
     log_axis_of(ax.xaxis, rows["H"])
     ax.set_xlabel("heads H")
