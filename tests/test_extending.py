@@ -85,6 +85,13 @@ figures.OF_MODEL["attention_only"] = figures.TRANSFORMER
 experiments = {
     "with the DAM": [("attention_only", {}), ("attention_only", {"freeze": "readout"}), ("dam", {})],
     "a sweep of K": [("attention_only", {"K": 10}), ("attention_only", {"K": 20})],
+    "a sweep of M": [("attention_only", {}), ("dam", {"M": 30}), ("dam", {"M": 60})],
+    "a sweep of H": [("attention_only", {}), ("dam", {"H": 2}), ("dam", {"H": 5})],
+    "weights on the way": [("attention_only", {"saved_iters": [2, 10]}), ("dam", {"saved_iters": [2, 10]})],
+    "rates": [
+        ("attention_only", {"lr_after_switch": lr, "batch_size_after_switch": batch, "num_iters_of_last_set": 30})
+        for lr, batch in ((0.01, 4), (0.01, 8), (0.1, 4))
+    ],
 }
 tables = {name: figures.Group(found) for name, found in experiments.items()}
 for figure in figures.FIGURES:

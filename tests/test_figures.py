@@ -47,8 +47,8 @@ OF_MODEL = {
 
 
 def swept(found):
-    """The settings in which the conditions, (model, settings) each, differ."""
-    keys = {key for _, changed in found for key in changed}
+    """The settings in which the conditions, (model, settings) each, differ. A list tells no conditions apart."""
+    keys = {key for _, changed in found for key, value in changed.items() if not isinstance(value, list)}
     return sorted(key for key in keys if len({changed.get(key) for _, changed in found}) > 1)
 
 
@@ -99,6 +99,11 @@ EXPERIMENTS = {
         ("dam", {"H": H, "initial_heads": heads, "num_switches": 0})
         for heads in ("random", "one_bit")
         for H in (2, 5)
+    ],
+    "weights on the way": [
+        ("one_layer_attention", {"saved_iters": [2, 10]}),
+        ("one_layer_attention", {"saved_iters": [2, 10], "weights_seed": 1000}),
+        ("dam", {"saved_iters": [2, 10]}),
     ],
     "two truth values": [("dam", {"reset_optimizer_at_switch": value}) for value in (False, True)],
 }

@@ -37,7 +37,7 @@ OUTPUTS = {
     "train": {"results": "run.pkl"},
     "evaluate_validation": {
         table: f"run_{table}.parquet"
-        for table in ("evaluation", "positions", "attention", "epochs", "diagnostics")
+        for table in ("evaluation", "positions", "predictions", "attention", "epochs", "diagnostics")
     },
 }
 INPUTS = {

@@ -1,4 +1,4 @@
-"""Accuracy against position and rank: each model at its best, beside the ideal observer."""
+"""Accuracy against position and rank, of each model and of the ideal observer."""
 
 import pandas as pd
 
@@ -12,9 +12,10 @@ HEADS = {"initial_heads": "random", "A_and_B_trainable": True}
 
 
 def kinds(table: pd.DataFrame) -> list[tuple[dict, pd.DataFrame]]:
-    """Return the look and the rows of each kind of model: the transformers, and the DAM by its heads.
+    """Return the look and the rows of each kind of model.
 
-    Of several conditions of a kind, it is the one with the highest accuracy.
+    The kinds are the transformers, and the DAM by its heads. Of several conditions of a kind, it is the one with
+    the highest accuracy.
     """
     columns = condition_columns(table)
     found = table.assign(**{key: value for key, value in HEADS.items() if key not in table})

@@ -1,4 +1,7 @@
-"""The share of a transformer's predictions that each theory explains, against iterations on a set."""
+"""The share of a transformer's predictions that each theory explains.
+
+It is drawn against the iterations on a set.
+"""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -13,7 +16,7 @@ NEEDS = ("a transformer", "saved weights")
 
 
 def draw_panel(ax: Axes, rows: pd.DataFrame) -> None:
-    """Draw one line for each candidate, against the iterations since the current set came in."""
+    """Draw one line for each candidate, against the iterations on the current set."""
     ax.axhline(0, **REFERENCE)
     ax.axhline(1, **REFERENCE)
     for candidate, look in CANDIDATES.items():

@@ -94,7 +94,7 @@ def model_comparison(runs: list[tuple[pd.DataFrame, dict, dict]]) -> list[pd.Dat
 
 
 def _compared(targets: list[_Run], runs: list[_Run], key: dict) -> Iterator[tuple[int, dict]]:
-    """Yield the rows of the runs of one condition under one kind of weights, on one set.
+    """Yield the rows of the runs of one condition at one moment, on one set.
 
     Each comes with the number of the run among ``targets``, which differ in their seed alone.
     """
@@ -208,9 +208,9 @@ def _mean_of_runs(runs: list[_Run], moment: tuple[str, int], ranks: np.ndarray) 
 
 
 def _occupancy(target: _Run, iteration: int, sequence_set: int, moment: tuple, ranks: np.ndarray) -> Options:
-    """Return predictions that are right if a queue holds the sequence, and else a coin's.
+    """Return predictions that are right if a queue holds the sequence.
 
-    The parameter is the number of draws that the queue holds.
+    Otherwise they are a coin's. The parameter is the number of draws that the queue holds.
     """
     p = rank_probabilities(target.args["K"], target.args["zipf_exponent"])
     sets = drawn_sequences(target.args, iteration) // target.args["K"]
@@ -224,21 +224,21 @@ def _occupancy(target: _Run, iteration: int, sequence_set: int, moment: tuple, r
 
 
 def _ideal_zipf(target: _Run, iteration: int, sequence_set: int, moment: tuple, ranks: np.ndarray) -> Options:
-    """Return the ideal observer's predictions, who knows the current set and its probabilities."""
+    """Return the predictions of who knows the current set and its probabilities."""
     return Options([math.nan], [_ideal(target.data, iteration, "zipf", 0)[sequence_set][ranks]])
 
 
 def _ideal_appearances(
     target: _Run, iteration: int, sequence_set: int, moment: tuple, ranks: np.ndarray
 ) -> Options:
-    """Return the ideal observer's predictions, who knows all draws from the current set."""
+    """Return the predictions of who knows all draws from the current set."""
     return Options([math.nan], [_ideal(target.data, iteration, "appearances", 0)[sequence_set][ranks]])
 
 
 def _ideal_last_draws(
     target: _Run, iteration: int, sequence_set: int, moment: tuple, ranks: np.ndarray
 ) -> Options:
-    """Return the ideal observer's predictions, who knows the last draws, of whichever set."""
+    """Return the predictions of who knows the last draws, of whichever set."""
     numbers = _last_draws(len(drawn_sequences(target.args, iteration)))
     return Options(
         numbers, [_ideal(target.data, iteration, "last", number)[sequence_set][ranks] for number in numbers]
@@ -246,7 +246,10 @@ def _ideal_last_draws(
 
 
 def _prefix_tree(target: _Run, iteration: int, sequence_set: int, moment: tuple, ranks: np.ndarray) -> Options:
-    """Return the predictions of a smoothed tree of the prefixes of all draws from the current set."""
+    """Return the predictions of a smoothed tree of prefixes.
+
+    They are those of all draws from the current set.
+    """
     return Options(
         [*_SMOOTHINGS],
         [_ideal(target.data, iteration, "smoothed", value)[sequence_set][ranks] for value in _SMOOTHINGS],
@@ -254,7 +257,7 @@ def _prefix_tree(target: _Run, iteration: int, sequence_set: int, moment: tuple,
 
 
 def _last_draws(num_draws: int) -> list[int]:
-    """Return the numbers of last draws that are tried, if there were ``num_draws`` in all."""
+    """Return the numbers of last draws that are tried, up to all ``num_draws``."""
     return [*(number for number in _LAST_DRAWS if number < num_draws), num_draws]
 
 
@@ -270,10 +273,10 @@ def _sets(data: str) -> list[np.ndarray]:
 
 @cache
 def _ideal(data: str, iteration: int, prior: str, parameter: float) -> np.ndarray:
-    """Return the ideal observer's probability of a 1 at bits 1 … L−1 of all sequences, (sets, K, L − 1).
+    """Return the ideal observer's probability of a 1, (sets, K, L − 1).
 
-    Its prior after ``iteration`` iterations is ``zipf``, ``appearances``, ``smoothed`` (by the ``parameter``) or
-    ``last``, the last ``parameter`` draws.
+    It is that at bits 1 … L−1 of all sequences. Its prior after ``iteration`` iterations is ``zipf``,
+    ``appearances``, ``smoothed`` (by the ``parameter``) or ``last``, the last ``parameter`` draws.
     """
     args, sets = json.loads(data), _sets(data)
     known = np.concatenate(sets)

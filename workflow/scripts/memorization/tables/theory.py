@@ -78,9 +78,9 @@ def _draws(args: dict, iteration: int) -> int:
 
 
 def drawn_sequences(args: dict, iteration: int) -> np.ndarray:
-    """Return the sequences drawn in the first ``iteration`` iterations of a run, in order.
+    """Return the sequences drawn in the first ``iteration`` iterations of a run.
 
-    They are row numbers in the run's sets, counted through all sets. The seed gives them.
+    They are in order. They are row numbers in the run's sets, counted through all sets. The seed gives them.
     """
     return _drawn(*(args[key] for key in _OF_DRAWS))[: _draws(args, iteration)]
 
@@ -176,7 +176,7 @@ def queue_ideal_recall(args: dict, iterations: np.ndarray, ranks: np.ndarray) ->
 
 
 def _recall(known: np.ndarray, weights: np.ndarray, tested: np.ndarray) -> np.ndarray:
-    """Return the recall of each of the sequences ``tested`` by each ideal observer, (observers, T)."""
+    """Return the recall of each tested sequence by each ideal observer, (observers, T)."""
     right = np.zeros((len(weights), len(tested)))
     for n, of_one in enumerate(ideal_predictions(known, weights, tested)):
         lead = (of_one - 0.5) * (2 * tested[:, n] - 1.0)

@@ -89,7 +89,7 @@ def weights_with_new_memory(
 
 
 def last_drawn_sequences(args: dict, sequences: np.ndarray, sequence_set: int, number: int) -> np.ndarray:
-    """Return the last ``number`` sequences that a training on a set draws from it, (number, L).
+    """Return the last ``number`` sequences that a training on a set draws, (number, L).
 
     They are fewer if it draws fewer. ``sequences`` (K, L) are those of the set, ``args`` the settings of the run.
     """
@@ -221,7 +221,7 @@ def position_table(key: dict, loss: np.ndarray, accuracy: np.ndarray, len_contex
 def _tables_of_set(
     weights: Weights, sequence_set: int, found: Evaluated, len_context: int
 ) -> dict[str, pd.DataFrame]:
-    """Return the rows of one set under one kind of weights, of each table that has some."""
+    """Return the rows of one set under one kind of weights, by table."""
     key = {"weights": weights.name, "sequence_set": sequence_set}
     return {
         "evaluation": sequence_table(key, *found.of_sequences, weights.num_appearances.get(sequence_set, 0)),
