@@ -12,6 +12,7 @@ from memorization.figures.drawing import (
     draw_chance,
     draw_mean,
     draw_points,
+    legend_beneath,
     log_axis,
     new_figure,
     save_figure,
@@ -22,6 +23,7 @@ from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
 NEEDS = ("a switch", "tests of earlier sets", "sweeps of lr_after_switch and batch_size_after_switch")
+QUEUE, ITERATIONS = THEORY, THEORY | {"linestyle": (0, (4, 2))}
 LR, BATCH = "lr_after_switch", "batch_size_after_switch"
 
 
@@ -57,45 +59,37 @@ def draw_half_lives(ax: Axes, of_model: pd.DataFrame) -> None:
     A condition is left out if a seed never fell to half.
     """
     rows = of_model[(of_model["sequence_set"] == 0) & (of_model["reached_mean"] == 1)]
-    colours, markers = looks(of_model)
+    colours, _ = looks(of_model)
     sizes = np.array(sorted(of_model[BATCH].unique()))
-    for lr, of_lr in rows.groupby(LR):
-        of_lr = of_lr.sort_values(BATCH)
-        if len(of_lr) > 2:
-            ax.plot(of_lr[BATCH], of_lr["half_life_draws_mean"], color=colours[lr], linewidth=0.8)
-            # The levels of the predictions: those of the queue's own capacity, or of the middle of the curve.
-            middle = of_lr.iloc[(len(of_lr) - 1) // 2]
-            queue = middle["queue_half_life_draws_mean"]
-            level = middle["half_life_draws_mean"] if np.isnan(queue) else queue
-            ax.axhline(level, **THEORY)
-            ax.plot(sizes, middle["half_life_iters_mean"] * sizes, **THEORY | {"linestyle": (0, (4, 2))})
-        for batch, of_batch in of_lr.groupby(BATCH):
-            draw_points(ax, of_batch[BATCH], of_batch, "half_life_draws", color=colours[lr], marker=markers[batch])
+    for lr, of_lr in rows.sort_values(BATCH).groupby(LR):
+        draw_points(ax, of_lr[BATCH], of_lr, "half_life_draws", color=colours[lr])
+        if len(of_lr) > 1:
+            # Both predictions go through this point, but for the queue of a model that has one.
+            point = of_lr.iloc[(len(of_lr) - 1) // 2]
+            queue = point["queue_half_life_draws_mean"]
+            ax.axhline(point["half_life_draws_mean"] if np.isnan(queue) else queue, **QUEUE)
+            ax.plot(sizes, point["half_life_iters_mean"] * sizes, **ITERATIONS | {"color": colours[lr]})
     ax.set_yscale("log")
     log_axis(ax.xaxis)
     ax.set_xticks(sizes, [str(size) for size in sizes])
     ax.set_xlabel("batch size after the switch")
 
 
-def legend_of(of_model: pd.DataFrame) -> list[Line2D]:
-    """Return the entries of a model's legend: its learning rates and batch sizes."""
-    colours, markers = looks(of_model)
-    point = {"linestyle": "", "color": "0.4"}
-    return [
-        *(Line2D([], [], color=colour, label=f"learning rate {lr:g}") for lr, colour in colours.items()),
-        *(Line2D([], [], marker=marker, label=f"batch {batch}", **point) for batch, marker in markers.items()),
-    ]
-
-
 start_log(snakemake.log[0])
 curves = by_model(read_table_of_group(snakemake.input.by_epoch))
 half_lives = by_model(read_table_of_group(snakemake.input.half_life))
-figure, axes = new_figure(2, len(curves), width=2.8, height=2.9, sharex=False)
+figure, axes = new_figure(2, len(curves), width=3, height=2.5, sharex=False)
 for column, (model, curves_of_model), (_, half_lives_of_model) in zip(axes.T, curves, half_lives, strict=True):
     column[0].set_title(model)
     draw_curves(column[0], curves_of_model)
     draw_half_lives(column[1], half_lives_of_model)
-    column[1].legend(handles=legend_of(curves_of_model), loc="upper left", bbox_to_anchor=(0, -0.25))
+    colours, markers = looks(curves_of_model)
+    entries = [Line2D([], [], color=colour, label=f"learning rate {lr:g}") for lr, colour in colours.items()]
+    entries += [
+        Line2D([], [], color="0.4", linestyle="", marker=marker, label=f"batch {batch}")
+        for batch, marker in markers.items()
+    ]
+    legend_beneath(column[0], 0.3, entries, ncols=2)
 axes[0, 0].set_ylabel("recall of the old set")
 axes[1, 0].set_ylabel(lines("half-life of the old set", "(sequences drawn)"))
 figure.suptitle(
@@ -107,8 +101,8 @@ figure.legend(
     handles=[
         Line2D([], [], **IDEAL, label="ideal observer"),
         Line2D([], [], **REFERENCE, label="chance"),
-        Line2D([], [], **THEORY, label="a queue: the same number of draws"),
-        Line2D([], [], **THEORY | {"linestyle": (0, (4, 2))}, label="the same number of iterations"),
+        Line2D([], [], **QUEUE, label="a queue: the same number of draws"),
+        Line2D([], [], **ITERATIONS, label="the same number of iterations"),
     ],
     loc="outside lower center",
     ncols=4,

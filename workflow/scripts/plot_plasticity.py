@@ -1,15 +1,14 @@
 """Accuracy on each set at the end of its training, against the number of the set."""
 
 import pandas as pd
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from memorization.figures.drawing import (
+    CHANCE,
     IDEAL,
     REFERENCE,
-    draw_chance,
     draw_points,
-    legend_beneath,
+    legend_below,
     new_figure,
     save_figure,
 )
@@ -35,9 +34,9 @@ figure, axes = new_figure(2, len(models), width=2.8, height=2.4)
 for (model, of_model), column in zip(models, axes.T, strict=True):
     column[0].set_title(model)
     ideal = of_model.groupby("number")["ideal_accuracy_mean"].mean()
-    column[0].plot(ideal.index, ideal, **IDEAL)
-    draw_chance(column[0], "accuracy")
+    column[0].plot(ideal.index, ideal, **IDEAL, label="ideal observer")
     column[1].axhline(1, **IDEAL)
+    column[0].axhline(CHANCE["accuracy"], **REFERENCE, label="chance")
     column[1].axhline(0, **REFERENCE)
     shown = conditions(of_model)
     for ax, metric in zip(column, METRICS, strict=True):
@@ -48,15 +47,10 @@ for (model, of_model), column in zip(models, axes.T, strict=True):
             draw_points(ax, x, rows, metric, color=colour, linestyle="-", linewidth=1, label=label or None)
     column[1].xaxis.set_major_locator(MaxNLocator(integer=True))
     column[1].set_xlabel("number of the set")
-    legend_beneath(column[1], 0.25)
 for metric, ax in zip(METRICS, axes[:, 0], strict=True):
     ax.set_ylabel(METRICS[metric])
 figure.suptitle(
     "A curve that rises learns each new set better than the last; one that falls has lost plasticity.", fontsize=9
 )
-figure.legend(
-    handles=[Line2D([], [], **IDEAL, label="ideal observer"), Line2D([], [], **REFERENCE, label="chance")],
-    loc="outside lower center",
-    ncols=2,
-)
+legend_below(figure, axes)
 save_figure(figure, snakemake)

@@ -214,11 +214,11 @@ def legend_below(figure: Figure, axes: Any) -> None:
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2 if width > 5 else 1)
 
 
-def legend_beneath(ax: Axes, drop: float, handles: list[Any] | None = None) -> None:
+def legend_beneath(ax: Axes, drop: float, handles: list[Any] | None = None, ncols: int = 1) -> None:
     """Draw the legend of one panel beneath it.
 
     It lies ``drop`` of the panel's height lower. There is none if nothing has a label.
     """
     handles = ax.get_legend_handles_labels()[0] if handles is None else handles
     if handles:
-        ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, -drop))
+        ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, -drop), ncols=ncols)

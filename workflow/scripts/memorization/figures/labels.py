@@ -101,6 +101,7 @@ _SETTINGS = {
 # The words for a truth value that is false, if nothing else tells a condition from the others.
 _FALSE_SETTINGS = {
     "reset_optimizer_at_switch": "optimiser kept",
+    "reset_model_at_switch": "weights kept",
     "attention_trainable": "attention not trained",
     "A_and_B_trainable": "A and B not trained",
 }
