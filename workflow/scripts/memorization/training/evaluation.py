@@ -32,9 +32,10 @@ from ..sequences import (
     sample_ranks,
 )
 
-# Of a larger set every 10th sequence is predicted bit by bit: the table would otherwise be as large as the sets.
+# Sequences of a set whose single predictions are kept. All those of a large set would be larger than the set itself.
 _ALL_PREDICTED = 1000
 _PREDICTED_STRIDE = 10
+_MOST_PREDICTED = 10_000
 
 
 class Weights(NamedTuple):
@@ -158,14 +159,15 @@ class Evaluated(NamedTuple):
     at_positions: np.ndarray
     """The same as means over the sequences for each bit, (2, P)."""
     predicted_ranks: np.ndarray
-    """The T sequences of which the single predictions are kept: all of 1000, every 10th of more."""
+    """The T sequences whose single predictions are kept: all of 1000, every 10th of more, 10 000 at most."""
     probabilities: np.ndarray
     """The probability that each bit of these is 1, (T, P)."""
 
 
 def evaluate_sequences(learner: Learner, sequences: np.ndarray) -> Evaluated:
     """Evaluate ``sequences`` (K, L) with the weights that the learner has."""
-    ranks = np.arange(0, len(sequences), 1 if len(sequences) <= _ALL_PREDICTED else _PREDICTED_STRIDE)
+    K = len(sequences)
+    ranks = np.arange(0, K, 1 if K <= _ALL_PREDICTED else max(_PREDICTED_STRIDE, -(-K // _MOST_PREDICTED)))
     of_sequences: list[np.ndarray] = []
     losses: list[np.ndarray] = []
     sums, first = 0.0, 0
@@ -179,7 +181,7 @@ def evaluate_sequences(learner: Learner, sequences: np.ndarray) -> Evaluated:
     # The loss of a bit is −log of the probability of the value that it has.
     is_one = sequences[ranks, -loss.shape[1] :] == 1
     probabilities = np.where(is_one, np.exp(-loss), -np.expm1(-loss))
-    at_positions = (sums / len(sequences)).astype(np.float32)
+    at_positions = (sums / K).astype(np.float32)
     return Evaluated(np.concatenate(of_sequences, axis=1), at_positions, ranks, probabilities)
 
 
