@@ -83,6 +83,8 @@ def generated_epochs(seed: int) -> pd.DataFrame:
             "sequence_rank": np.tile(ranks, len(sets)),
             "loss": generator.random(number, dtype=np.float32),
             "accuracy": generator.random(number, dtype=np.float32),
+            "ideal_loss": generator.random(number, dtype=np.float32),
+            "ideal_accuracy": generator.random(number, dtype=np.float32),
         }
     )
 

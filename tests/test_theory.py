@@ -124,6 +124,8 @@ def test_forgetting_counts_from_the_switch_with_the_occupancy_of_what_is_left():
             "sequence_rank": [3, 3, 3, 3, 3],
             "loss": [0.1, 0.2, 0.3, 0.4, 0.5],
             "accuracy": [0.9, 0.8, 0.7, 0.6, 0.5],
+            "ideal_loss": 0.1,
+            "ideal_accuracy": 0.9,
         }
     )
     table = aggregation.aggregate("forgetting", [epochs], [{}], [args])

@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from memorization.figures.drawing import (
     REFERENCE,
     draw_chance,
+    draw_ideal,
     draw_points,
     legend_below,
     new_figure,
@@ -52,6 +53,7 @@ def draw_curves(ax: Axes, of_model: pd.DataFrame, low: int, high: int) -> None:
     for label, colour, rows in conditions(of_model):
         rows = in_band(rows, low, high)
         rows = rows[rows["iters_since_switch"] > 0]
+        draw_ideal(ax, rows, rows["iters_since_switch"], "recall")
         points = log_spaced(rows, POINTS)
         x = points["iters_since_switch"]
         draw_points(ax, x, points, "recall", color=colour, label=label or "measured")

@@ -5,6 +5,7 @@ It is split by bands of rank.
 
 from memorization.figures.drawing import (
     draw_chance,
+    draw_ideal,
     draw_points,
     legend_below,
     log_axis,
@@ -33,6 +34,7 @@ for (model, of_model), row in zip(models, axes, strict=True):
             shown = (of_model["sequence_set"] == sequence_set) & (of_model["rank_low"] == low)
             # The moment of the switch has no place on a logarithmic axis.
             rows = log_spaced(of_model[shown & (of_model["iters_since_switch"] > 0)], POINTS)
+            draw_ideal(ax, rows, rows["iters_since_switch"], "accuracy")
             # Points side by side keep their intervals apart.
             x = rows["iters_since_switch"] * 1.05**sequence_set
             style = {"color": colour, "linestyle": "-", "linewidth": 1, "label": f"set {sequence_set}"}

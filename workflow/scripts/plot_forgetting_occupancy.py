@@ -4,6 +4,7 @@ from memorization.figures.drawing import (
     REFERENCE,
     THEORY,
     draw_chance,
+    draw_ideal_recall,
     draw_points,
     log_axis,
     new_figure,
@@ -32,6 +33,7 @@ table = table[table["iters_since_switch"] <= max(3 * gone, 4 * first)]
 figure, axes = new_figure(rows=1, columns=len(bands), width=2.9, height=2.9)
 for ax, (low, high) in zip(axes[0], bands, strict=True):
     draw_chance(ax, "recall")
+    draw_ideal_recall(ax, table[table["rank_low"] == low])
     ax.set_title(ranks_label(low, high))
     for i, (label, colour, rows) in enumerate(conditions(table)):
         rows = rows[rows["rank_low"] == low]

@@ -4,6 +4,7 @@ from memorization.figures.drawing import (
     REFERENCE,
     THEORY,
     draw_chance,
+    draw_ideal,
     draw_points,
     log_axis,
     new_figure,
@@ -28,6 +29,9 @@ for (label, colour, line), (_, _, points) in zip(conditions(theory), conditions(
     ax.plot(line["sequence_rank"] + 1, line["occupancy"], **REFERENCE | {"color": colour})
     ax.plot(x, band_means(line, points, "queue_ideal_recall_mean"), color=colour, linewidth=1)
     draw_points(ax, x, points, "recall", color=colour, label=label or "measured")
+of_set = measured[measured["sequence_set"] == 0]
+ideal = of_set.assign(ideal_recall_mean=2 * of_set["ideal_accuracy_mean"] - 1)
+draw_ideal(ax, ideal, band_centre(of_set, "rank", offset=1), "recall", label="ideal observer of the set")
 ax.plot([], [], **THEORY, label="theory: the queue's ideal")
 ax.plot([], [], **REFERENCE | {"color": THEORY["color"]}, label="occupancy $1 - (1 - p_r)^M$")
 log_axis(ax.xaxis)

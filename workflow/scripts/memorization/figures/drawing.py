@@ -157,6 +157,11 @@ def draw_ideal(axes: Axes, rows: pd.DataFrame, x: Any, metric: str, label: str |
     axes.plot(ideal.index, ideal, **IDEAL | marker, label=label)
 
 
+def draw_ideal_recall(axes: Axes, rows: pd.DataFrame) -> None:
+    """Draw the mean recall of the ideal observer that knows the set of ``rows``."""
+    axes.axhline(2 * rows["ideal_accuracy_mean"].mean() - 1, **IDEAL, label="ideal observer")
+
+
 def draw_switches(axes: Axes, table: pd.DataFrame) -> None:
     """Draw a line at each switch of any condition of a table.
 

@@ -13,7 +13,7 @@ from ..ideal_observer import TIE
 from ..sequences import HELD_OUT
 from .comparison import model_comparison  # noqa: F401
 from .fits import FORMS, fit_forgetting, half_life_of_curve, left_out_errors
-from .registry import METRICS, RANK_BAND, TABLES, WITH_IDEAL
+from .registry import RANK_BAND, TABLES, WITH_IDEAL
 from .student import two_sided_quantile
 from .theory import (
     iteration_of_weights,
@@ -131,7 +131,7 @@ def forgetting(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
     (NaN for a model without a queue).
     """
     since = _with_rank_bands(_since_left(epochs, args), args)
-    means = _mean_over_sequences(since, ("iter", *TABLES["forgetting"].keys), METRICS)
+    means = _mean_over_sequences(since, ("iter", *TABLES["forgetting"].keys))
     beside = _queue_by_band(since, args)
     return means.merge(beside, how="left", on=["iter", "sequence_set", "rank_low"]).drop(columns="iter")
 
@@ -160,16 +160,17 @@ def forgetting_curves(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
     """Return the recall of earlier sets against the iterations since each was left.
 
     Recall is 2 · accuracy − 1, its mean over the tested sequences of all sets that were left; for all ranks
-    (``rank_low`` 0, ``rank_high`` K − 1) and for bands of them. Beside it stands each fitted form. A run without
-    a switch contributes no rows.
+    (``rank_low`` 0, ``rank_high`` K − 1) and for bands of them. Beside it stand the recall of the ideal observer
+    that knows the set, and each fitted form. A run without a switch contributes no rows.
     """
     keys, metrics = TABLES["forgetting_curves"].keys, TABLES["forgetting_curves"].metrics
     curves = [pd.DataFrame(columns=[*keys, *metrics], dtype=float).astype(dict.fromkeys(keys, int))]
-    for band, (t, recall) in _curves_by_band(epochs, args).items():
+    for band, (t, recall, ideal) in _curves_by_band(epochs, args).items():
         fits = fit_forgetting(t, recall)
         fitted = {form: fits[form].fitted if form in fits else math.nan for form in FORMS}
         bounds = dict(zip(RANK_BAND, band, strict=True))
-        curves.append(pd.DataFrame({**bounds, "iters_since_switch": t, "recall": recall, **fitted}))
+        measured = {"iters_since_switch": t, "recall": recall, "ideal_recall": ideal}
+        curves.append(pd.DataFrame({**bounds, **measured, **fitted}))
     return pd.concat(curves[1:] or curves)
 
 
@@ -183,7 +184,7 @@ def forgetting_fits(runs: list[tuple[pd.DataFrame, dict, dict]]) -> list[pd.Data
     curves = [_curves_by_band(epochs, args) for epochs, args, _ in runs]
     rows: list[list[dict]] = [[] for _ in runs]
     for seeds in _runs_of_conditions([condition for _, _, condition in runs]):
-        for band, (t, _) in curves[seeds[0]].items():
+        for band, (t, *_) in curves[seeds[0]].items():
             recalls = np.stack([curves[run][band][1] for run in seeds])
             errors = left_out_errors(t, recalls)
             best = min(errors.values(), key=np.mean)
@@ -331,22 +332,23 @@ def _runs_of_conditions(conditions: list[dict]) -> list[list[int]]:
     return places
 
 
-def _curves_by_band(epochs: pd.DataFrame, args: dict) -> dict[tuple[int, int], tuple[np.ndarray, np.ndarray]]:
-    """Return the times and the recall of each band of rank, by its bounds.
+def _curves_by_band(epochs: pd.DataFrame, args: dict) -> dict[tuple[int, int], tuple[np.ndarray, ...]]:
+    """Return the times, the recall and the ideal recall of each band of rank.
 
-    All ranks together come first.
+    The keys are the bounds of the bands. All ranks together come first.
     """
     curves = {}
     earlier = _with_rank_bands(_since_left(epochs, args), args)
     # One pass over the tests: their number and the sum of their accuracy in each band at each time.
     keys = ("sequence_set", "iters_since_switch", *RANK_BAND)
-    sums_by_band = _sums_over_sequences(earlier, keys, ("accuracy",))
+    metrics = ["accuracy", "ideal_accuracy"]
+    sums_by_band = _sums_over_sequences(earlier, keys, tuple(metrics))
     all_ranks = sums_by_band.assign(rank_low=0, rank_high=args["K"] - 1)
     for table in (all_ranks, sums_by_band):
         for band, rows in table.groupby(list(RANK_BAND)):
-            sums = rows.groupby("iters_since_switch")[["accuracy", NUM_SEQUENCES]].sum()
-            recall = 2 * sums["accuracy"] / sums[NUM_SEQUENCES] - 1
-            curves[band] = sums.index.to_numpy(), recall.to_numpy()
+            sums = rows.groupby("iters_since_switch")[[*metrics, NUM_SEQUENCES]].sum()
+            recalls = (2 * sums[metric] / sums[NUM_SEQUENCES] - 1 for metric in metrics)
+            curves[band] = sums.index.to_numpy(), *(recall.to_numpy() for recall in recalls)
     return curves
 
 

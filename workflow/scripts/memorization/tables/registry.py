@@ -92,20 +92,20 @@ TABLES = {
     "forgetting": Table(
         source="epochs",
         keys=("sequence_set", "iters_since_switch", *RANK_BAND),
-        metrics=(*METRICS, "occupancy", "queue_ideal_recall"),
-        columns=("iter", "sequence_set", "sequence_rank", *METRICS),
+        metrics=(*WITH_IDEAL, "occupancy", "queue_ideal_recall"),
+        columns=("iter", "sequence_set", "sequence_rank", *WITH_IDEAL),
     ),
     "forgetting_curves": Table(
         source="epochs",
         keys=(*RANK_BAND, "iters_since_switch"),
-        metrics=("recall", *FORMS_OF_FORGETTING),
-        columns=("iter", "sequence_set", "sequence_rank", "accuracy"),
+        metrics=("recall", "ideal_recall", *FORMS_OF_FORGETTING),
+        columns=("iter", "sequence_set", "sequence_rank", "accuracy", "ideal_accuracy"),
     ),
     "forgetting_fits": Table(
         source="epochs",
         keys=(*RANK_BAND, "form"),
         metrics=("amplitude", "tau", "beta", "left_out_error", "above_best"),
-        columns=("iter", "sequence_set", "sequence_rank", "accuracy"),
+        columns=("iter", "sequence_set", "sequence_rank", "accuracy", "ideal_accuracy"),
         across=True,
     ),
     "half_life": Table(

@@ -32,7 +32,7 @@ from ..sequences import (
     sample_ranks,
 )
 
-# Sequences of a set whose single predictions are kept. All those of a large set would be larger than the set itself.
+# Sequences of a set whose single predictions are kept: those of a large set would be larger than the set itself.
 _ALL_PREDICTED = 1000
 _PREDICTED_STRIDE = 10
 _MOST_PREDICTED = 10_000
