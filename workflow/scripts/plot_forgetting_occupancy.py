@@ -1,4 +1,4 @@
-"""Recall of the old set after the switch, beside the best retrieval from the queue."""
+"""Recall of the old set after the switch, beside what the queue allows."""
 
 from memorization.figures.drawing import (
     REFERENCE,

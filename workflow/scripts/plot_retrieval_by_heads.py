@@ -1,4 +1,7 @@
-"""Accuracy against the number of heads of the DAM, on a new set in its memory and on the set it was trained on."""
+"""Accuracy against the heads of the DAM, on a new set in its memory.
+
+Beside it stands the accuracy on the set that it was trained on.
+"""
 
 from memorization.figures.drawing import (
     REFERENCE,

@@ -10,13 +10,13 @@ import numpy as np
 
 
 def one_bit_positions(N: int, H: int) -> np.ndarray:
-    """Return the bit i(h) = ⌊h N / H⌋ that each head of a DAM reads if its heads read one bit, (H,)."""
+    """Return the bit i(h) = ⌊h N / H⌋ that each of the heads reads, (H,)."""
     return np.arange(H) * N // H
 
 
 @cache
 def one_bit_retrieval(N: int, H: int, num_stored: int) -> np.ndarray:
-    """Return the recall of a stored sequence by a DAM whose heads read one bit each, (N,).
+    """Return the recall of a stored sequence by heads that read one bit each, (N,).
 
     For n = 0 … N−1 revealed bits; the equations of "Retrieval without training". It is the limit of a large η, in
     which the largest score decides, and leaves out how often each sequence is stored. Nothing is fitted. Recall is
@@ -42,10 +42,11 @@ def one_bit_retrieval(N: int, H: int, num_stored: int) -> np.ndarray:
 
 
 def _rivals(mean: np.ndarray, own: np.ndarray, revealed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the probabilities that a rival's score is lower than that of the right sequence, and equal.
+    """Return the probabilities that a rival is behind the right sequence, and tied.
 
-    Both are (means, sums): for each ``mean`` of the revealed bits, and each sum ``own`` of the bits of the right
-    sequence that are read but not revealed. Of the bits that are read, ``revealed`` are revealed.
+    These compare their scores. Both are (means, sums): for each ``mean`` of the revealed bits, and each sum
+    ``own`` of the bits of the right sequence that are read but not revealed. Of the bits that are read,
+    ``revealed`` are revealed.
     """
     mismatches, of_mismatches = np.arange(revealed + 1), _of_ones(revealed)
     others, of_others = _sum_of_bits(len(own) - 1)

@@ -107,7 +107,7 @@ def occupancy(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
 
 
 def retrieval(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
-    """Return the accuracy on each set, beside that of untrained heads that read one bit.
+    """Return the accuracy on each set, beside that of untrained one-bit heads.
 
     The latter is the closed form for a set in the queue; NaN for a model without one.
     """
