@@ -1,4 +1,4 @@
-"""Recall of the set just trained on, against the capacity of the queue."""
+"""Recall of a set just after its training, against the capacity of the queue."""
 
 from memorization.figures.drawing import (
     REFERENCE,

@@ -1,6 +1,6 @@
-"""Accuracy of the DAM against its number of heads.
+"""Accuracy against the heads of the DAM, on a new set in its memory.
 
-It is that on a new set in its memory and on the set that it was trained on.
+Beside it stands the accuracy on the set that it was trained on.
 """
 
 from memorization.figures.drawing import (

@@ -10,7 +10,7 @@ import numpy as np
 
 
 def one_bit_positions(N: int, H: int) -> np.ndarray:
-    """Return the bit i(h) = ⌊h N / H⌋ that each of the one-bit heads reads, (H,)."""
+    """Return the bit i(h) = ⌊h N / H⌋ that each of the heads reads, (H,)."""
     return np.arange(H) * N // H
 
 
@@ -44,8 +44,9 @@ def one_bit_retrieval(N: int, H: int, num_stored: int) -> np.ndarray:
 def _rivals(mean: np.ndarray, own: np.ndarray, revealed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the probabilities that a rival is behind the right sequence, and tied.
 
-    Both are (means, sums): for each ``mean`` of the revealed bits, and each sum ``own`` of the bits of the right
-    sequence that are read but not revealed. Of the bits that are read, ``revealed`` are revealed.
+    These compare their scores. Both are (means, sums): for each ``mean`` of the revealed bits, and each sum
+    ``own`` of the bits of the right sequence that are read but not revealed. Of the bits that are read,
+    ``revealed`` are revealed.
     """
     mismatches, of_mismatches = np.arange(revealed + 1), _of_ones(revealed)
     others, of_others = _sum_of_bits(len(own) - 1)

@@ -118,9 +118,9 @@ def before_and_after(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def new_set_in_memory(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the final weights with a new set in their memory.
+    """Return the rows of the final weights on the new set in their memory.
 
-    They are the rows on that set, which no training has seen. It has the highest number of a set.
+    No training has seen this set. It has the highest number of a set.
     """
     rows = table[table["weights"] == "new_memory_final"]
     return rows[rows["sequence_set"] == _of_condition(rows["sequence_set"], rows).transform("max")]

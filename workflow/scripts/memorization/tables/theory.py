@@ -176,7 +176,11 @@ def queue_ideal_recall(args: dict, iterations: np.ndarray, ranks: np.ndarray) ->
 
 
 def _recall(known: np.ndarray, weights: np.ndarray, tested: np.ndarray) -> np.ndarray:
-    """Return the recall of each tested sequence by each ideal observer, (observers, T)."""
+    """Return the recall of the T tested sequences by each ideal observer.
+
+    The observers know the sequences ``known`` (K, L) and have the ``weights`` (observers, K). The result is
+    (observers, T).
+    """
     right = np.zeros((len(weights), len(tested)))
     for n, of_one in enumerate(ideal_predictions(known, weights, tested)):
         lead = (of_one - 0.5) * (2 * tested[:, n] - 1.0)

@@ -90,9 +90,10 @@ def weights_with_new_memory(
 
 
 def last_drawn_sequences(args: dict, sequences: np.ndarray, sequence_set: int, number: int) -> np.ndarray:
-    """Return the last ``number`` sequences that a training on a set draws, (number, L).
+    """Return the last ``number`` sequences that a training draws from a set.
 
-    They are fewer if it draws fewer. ``sequences`` (K, L) are those of the set, ``args`` the settings of the run.
+    The result is (number, L), or less if it draws fewer. ``sequences`` (K, L) are those of the set, ``args`` the
+    settings of the run.
     """
     batch_size, per_set = args["batch_size_after_switch"], args["num_iters_per_set"]
     end = (sequence_set + 1) * per_set
