@@ -385,6 +385,14 @@ ADDED = [
         "test_iters_after_switch: [1, 101, 102]",
         "test_iters_after_switch: 101 is more than num_iters_per_set (100): leave it out",
     ),
+    *(
+        (
+            f"num_iters_of_last_set: {wrong}",
+            f"num_iters_of_last_set: {wrong} is not a multiple of num_iters_per_epoch (50) of at most "
+            "num_iters_per_set (100)",
+        )
+        for wrong in (70, 150)
+    ),
     ("optimizer: sgd", 'optimizer: "sgd" is not one of adam, adamw'),
     ("vocab_size: 3", "vocab_size: 3 is not 2"),
     ("conditions: {lr: 1}", 'conditions: {"lr": 1} is not a list of mappings of settings'),

@@ -24,9 +24,10 @@ BRANCHES = [
     ("dam", {"freeze": "both", "clear_memory_at_switch": True}),
     ("dam", {"reset_optimizer_at_switch": True, "M": 200}),
     ("dam", {"reset_model_at_switch": True}),
-    ("one_layer_attention", {"lr_after_switch": 1e-3, "num_switches": 2}),
+    ("one_layer_attention", {"lr_after_switch": 1e-3, "num_switches": 2, "test_stride": 7}),
     ("gpt", {"batch_size_after_switch": 3, "reset_model_at_switch": True}),
     ("dam", {"lr_after_switch": 1e-3, "batch_size_after_switch": 3}),
+    ("dam", {"num_switches": 2, "num_iters_of_last_set": 10}),
 ]
 
 

@@ -66,7 +66,7 @@ def draw_curves(ax: Axes, of_model: pd.DataFrame, low: int, high: int) -> None:
 
 
 def draw_errors(ax: Axes, of_model: pd.DataFrame, low: int, high: int) -> None:
-    """Draw how much larger the error of each law on the seed left out is than that of the best law.
+    """Draw how much larger the left-out error of each law is than the best law's.
 
     Each condition is drawn, in one band of rank.
     """

@@ -28,20 +28,23 @@ LR, BATCH = "lr_after_switch", "batch_size_after_switch"
 
 
 def since_switch(of_model: pd.DataFrame) -> pd.DataFrame:
-    """Return the tests of the first set from just before the first switch on, up to the next."""
+    """Return the tests of the first set from just before the switch on.
+
+    They end with the next switch; ``since`` is the number of iterations since the first.
+    """
     rows = recall(of_model[(of_model["sequence_set"] == 0) & (of_model["current_set"] <= 1)])
     switch = rows.loc[rows["current_set"] == 0, "iter"].max()
     return rows[rows["iter"] >= switch].assign(since=rows["iter"] - switch)
 
 
 def looks(of_model: pd.DataFrame) -> tuple[dict, dict]:
-    """Return the colour of each learning rate of a model, and the marker of each batch size."""
+    """Return the colour of each learning rate, and the marker of each batch size."""
     rates, sizes = sorted(of_model[LR].unique()), sorted(of_model[BATCH].unique())
     return dict(zip(rates, ordered_colours(len(rates)), strict=True)), dict(zip(sizes, MARKERS, strict=False))
 
 
 def draw_curves(ax: Axes, of_model: pd.DataFrame) -> None:
-    """Draw the recall of each condition against learning rate · iterations since the switch."""
+    """Draw the recall of each condition against learning rate · iterations."""
     rows = since_switch(of_model)
     colours, markers = looks(of_model)
     ax.axhline(2 * rows["ideal_accuracy_mean"].mean() - 1, **IDEAL)
@@ -54,15 +57,18 @@ def draw_curves(ax: Axes, of_model: pd.DataFrame) -> None:
 
 
 def draw_half_lives(ax: Axes, of_model: pd.DataFrame) -> None:
-    """Draw the half-life in draws against the batch size, and what a queue and a count of iterations predict.
+    """Draw the half-life in draws against the batch size, and two predictions.
 
-    A condition is left out if a seed never fell to half.
+    They are those of a queue and of a count of iterations. A condition is left out if a seed never fell to half.
     """
     rows = of_model[(of_model["sequence_set"] == 0) & (of_model["reached_mean"] == 1)]
     colours, _ = looks(of_model)
     sizes = np.array(sorted(of_model[BATCH].unique()))
-    for lr, of_lr in rows.sort_values(BATCH).groupby(LR):
-        draw_points(ax, of_lr[BATCH], of_lr, "half_life_draws", color=colours[lr])
+    for i, (lr, of_lr) in enumerate(rows.sort_values(BATCH).groupby(LR)):
+        # Points side by side keep their intervals apart.
+        draw_points(
+            ax, of_lr[BATCH] * 1.1 ** (i - (len(colours) - 1) / 2), of_lr, "half_life_draws", color=colours[lr]
+        )
         if len(of_lr) > 1:
             # Both predictions go through this point, but for the queue of a model that has one.
             point = of_lr.iloc[(len(of_lr) - 1) // 2]
@@ -75,6 +81,20 @@ def draw_half_lives(ax: Axes, of_model: pd.DataFrame) -> None:
     ax.set_xlabel("batch size after the switch")
 
 
+def legend_entries(of_model: pd.DataFrame) -> list[Line2D]:
+    """Return a column of learning rates and one of batch sizes, equally long."""
+    colours, markers = looks(of_model)
+    rates = [Line2D([], [], color=colour, label=f"learning rate {lr:g}") for lr, colour in colours.items()]
+    sizes = [
+        Line2D([], [], color="0.4", linestyle="", marker=marker, label=f"batch {batch}")
+        for batch, marker in markers.items()
+    ]
+    for entries in (rates, sizes):
+        missing = max(len(rates), len(sizes)) - len(entries)
+        entries += [Line2D([], [], linestyle="", label=" ") for _ in range(missing)]
+    return rates + sizes
+
+
 start_log(snakemake.log[0])
 curves = by_model(read_table_of_group(snakemake.input.by_epoch))
 half_lives = by_model(read_table_of_group(snakemake.input.half_life))
@@ -83,13 +103,7 @@ for column, (model, curves_of_model), (_, half_lives_of_model) in zip(axes.T, cu
     column[0].set_title(model)
     draw_curves(column[0], curves_of_model)
     draw_half_lives(column[1], half_lives_of_model)
-    colours, markers = looks(curves_of_model)
-    entries = [Line2D([], [], color=colour, label=f"learning rate {lr:g}") for lr, colour in colours.items()]
-    entries += [
-        Line2D([], [], color="0.4", linestyle="", marker=marker, label=f"batch {batch}")
-        for batch, marker in markers.items()
-    ]
-    legend_beneath(column[0], 0.3, entries, ncols=2)
+    legend_beneath(column[1], 0.3, legend_entries(curves_of_model), ncols=2)
 axes[0, 0].set_ylabel("recall of the old set")
 axes[1, 0].set_ylabel(lines("half-life of the old set", "(sequences drawn)"))
 figure.suptitle(

@@ -22,9 +22,13 @@ METRICS = {"accuracy": AXIS_LABELS["accuracy"], "fraction_of_ideal": "fraction o
 
 
 def when_left(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of each set under the weights at the end of its training, with its ``number`` from 1 on."""
+    """Return the rows of each set under the weights at the end of its training.
+
+    The column ``number`` counts the sets from 1 on.
+    """
     switch = table["weights"].str.extract(r"^pre_switch_(\d+)$", expand=False).astype(float)
-    rows = pd.concat([table[switch == table["sequence_set"] + 1], last_set(table)])
+    # The weights of a DAM with a new set in its queue are evaluated on that set too, which it was not trained on.
+    rows = pd.concat([table[switch == table["sequence_set"] + 1], last_set(table[table["weights"] == "final"])])
     return rows.assign(number=rows["sequence_set"] + 1)
 
 

@@ -48,7 +48,10 @@ Iterations = Annotated[
 
 
 def log_spaced_iterations(below: int) -> list[int]:
-    """Return the iterations 1, 2, 3, 5, 8, 12, 18, … less than ``below``, each half as many again."""
+    """Return the iterations 1, 2, 3, 5, 8, 12, 18, … less than ``below``.
+
+    Each is half as many again as the one before, rounded up.
+    """
     iterations = []
     iteration = 1
     while iteration < below:

@@ -175,7 +175,7 @@ def forgetting_curves(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
 
 
 def forgetting_fits(runs: list[tuple[pd.DataFrame, dict, dict]]) -> list[pd.DataFrame]:
-    """Return the parameters of each law fitted to a run's recall, and its error on the run.
+    """Return the laws fitted to each run's recall, and their errors on the run.
 
     The error is that of the law fitted to the other seeds of the condition (`left_out_errors`). ``above_best`` is
     the error less that of the law with the least mean error over the seeds. ``tau`` is in iterations; ``beta`` is

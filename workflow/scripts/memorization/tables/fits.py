@@ -85,9 +85,9 @@ def left_out_errors(t: np.ndarray, recalls: np.ndarray) -> dict[str, np.ndarray]
 
 
 def half_life_of_curve(t: np.ndarray, recall: np.ndarray) -> float:
-    """Return the first time at which ``recall`` (n,) falls below half of what it begins with.
+    """Return when ``recall`` (n,) first falls below half of what it begins with.
 
-    It is interpolated linearly between the times ``t`` (n,). NaN if the curve never falls so far, or if it does
+    The time is interpolated linearly between the times ``t`` (n,). NaN if the curve never falls so far, or does
     not begin above 0.
     """
     half = recall[0] / 2
