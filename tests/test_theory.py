@@ -9,7 +9,7 @@ import pytest
 from conftest import NUM_HELD_OUT
 from test_dam import dam_settings, drawn, train_dam
 
-from memorization.ideal_observer import add_ideal, ideal_scores
+from memorization.ideal_observer import ideal_scores
 from memorization.models.learners import build_learner
 from memorization.models.queue_memory import QueueMemory
 from memorization.sequences import generate_sequence_set, rank_probabilities
@@ -22,7 +22,7 @@ from memorization.tables.theory import (
     queue_ideal_recall,
     queue_occupancy,
 )
-from memorization.training.evaluation import epoch_table, evaluate_run
+from memorization.training.evaluation import evaluate_run
 
 
 def test_occupancy_is_the_frequency_of_being_among_the_last_m_drawn():
@@ -101,9 +101,7 @@ def test_measured_occupancy_of_a_dam_is_the_formula_over_seeds():
 def test_tables_have_occupancy_beside_what_was_measured():
     results, sets = train_dam(M=100)
     args = results["args"]
-    tables = evaluate_run(results, sets, NUM_HELD_OUT) | {"epochs": epoch_table(results["logs"])}
-    add_ideal(tables, sets, args)
-    evaluation = tables["evaluation"]
+    evaluation = evaluate_run(results, sets, NUM_HELD_OUT)["evaluation"]
     table = aggregation.aggregate("occupancy", [evaluation], [{}], [args])
     before = table[(table["weights"] == "pre_switch_1") & (table["sequence_set"] == 0)]
     p = rank_probabilities(30, 1.0)

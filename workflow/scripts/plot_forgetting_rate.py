@@ -1,4 +1,7 @@
-"""Recall of the first set against learning rate · iterations; half-life in draws against the batch size."""
+"""How fast a set is forgotten at several learning rates and batch sizes.
+
+Recall against learning rate · iterations, and the half-life in draws against the batch size.
+"""
 
 import numpy as np
 import pandas as pd
