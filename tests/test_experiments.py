@@ -138,7 +138,7 @@ def test_an_accuracy_at_the_threshold_reaches_it_in_single_precision():
     assert table[table["threshold"] == 0.9]["reached_mean"].tolist() == [1]
 
 
-def epochs_of(logs):
+def epochs_with_ideal(logs):
     """The tests of these logs, with what an ideal observer might have."""
     return epoch_table(logs).assign(ideal_loss=np.float32(0.1), ideal_accuracy=np.float32(0.9))
 
@@ -165,7 +165,7 @@ def test_iterations_of_long_trainings_are_those_of_short_ones(table):
             for epoch, moment in enumerate(moments, start=1)
         ]
         args = {**ARGS, "num_iters_per_set": length, "num_iters": 3 * length, "num_switches": 2, "K": 1}
-        found[length] = aggregation.aggregate(table, [epochs_of(logs)], [{}], [args])
+        found[length] = aggregation.aggregate(table, [epochs_with_ideal(logs)], [{}], [args])
     time = {"iterations_to_accuracy": "iterations_mean"}.get(table, "iters_since_switch")
     assert found[long][time].max() > 2**15
     assert np.array_equal(found[long][time] / long, found[short][time] / short, equal_nan=True)
@@ -261,7 +261,7 @@ def test_too_few_points_are_not_fitted():
 def test_forgetting_curves_are_recomputed_from_the_logs_of_a_real_run():
     results, _ = train_small_run(num_switches=3, num_iters_per_epoch=2, K=40)
     args = results["args"]
-    table = aggregation.aggregate("forgetting_curves", [epochs_of(results["logs"])], [{}], [args])
+    table = aggregation.aggregate("forgetting_curves", [epochs_with_ideal(results["logs"])], [{}], [args])
     recall = {}
     for entry in results["logs"]:
         metrics = entry["test_metrics"]
@@ -284,7 +284,7 @@ def test_forgetting_fits_compare_the_seeds_of_a_condition_and_of_no_other():
     runs, conditions, settings = [], [], []
     for lr, seed in ((1e-2, 0), (2e-2, 0), (1e-2, 1), (2e-2, 1), (1e-2, 2)):
         results, _ = train_small_run(num_switches=3, num_iters_per_epoch=2, K=40, lr=lr, seed=seed)
-        runs.append(epochs_of(results["logs"]))
+        runs.append(epochs_with_ideal(results["logs"]))
         conditions.append({"lr": lr})
         settings.append(results["args"])
     table = aggregation.aggregate("forgetting_fits", runs, conditions, settings)

@@ -2,12 +2,22 @@
 
 import pandas as pd
 
-from memorization.figures.drawing import draw_chance, draw_ideal, draw_points, new_figure, save_figure
-from memorization.figures.labels import AXIS_LABELS, look_of_heads, look_of_model
+from memorization.figures.drawing import (
+    draw_chance,
+    draw_ideal,
+    draw_mean,
+    draw_points,
+    log_axis,
+    new_figure,
+    save_figure,
+)
+from memorization.figures.labels import AXIS_LABELS, ORANGE, RED, look_of_heads, look_of_model
 from memorization.figures.selection import band_centre, condition_columns, just_trained
 from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
+# The blue of random heads is that of GPT.
+HEAD_COLOURS = {"random": ORANGE, "one_bit": RED}
 HEADS = {"initial_heads": "random", "A_and_B_trainable": True}
 
 
@@ -26,8 +36,8 @@ def kinds(table: pd.DataFrame) -> list[tuple[dict, pd.DataFrame]]:
         look = look_of_model(model)
         style = {"color": look.colour, "marker": look.marker, "label": look.label}
         if model == "dam":
-            style = look_of_heads(*heads)
-            style["label"] = f"DAM, {style['label']}"
+            of_heads = look_of_heads(*heads)
+            style = of_heads | {"color": HEAD_COLOURS[heads[0]], "label": f"DAM, {of_heads['label']}"}
         shown.append((style, best))
     return shown
 
@@ -42,13 +52,19 @@ for ax, (axis, table) in zip(axes[0], tables, strict=True):
     rows = table[table["sequence_set"] == 0]
     draw_chance(ax, "accuracy")
     for i, (style, of_kind) in enumerate(kinds(rows)):
-        x = of_kind["position"] if axis == "position" else band_centre(of_kind, "rank", offset=1)
-        draw_ideal(ax, of_kind, x, "accuracy", label=None if i else "ideal observer")
-        draw_points(ax, x, of_kind, "accuracy", linestyle="-", **style)
+        if axis == "position":
+            draw_ideal(ax, of_kind, of_kind["position"], "accuracy", label=None if i else "ideal observer")
+            draw_mean(ax, of_kind, "position", "accuracy", **style)
+        else:
+            # Points side by side keep their intervals apart. The DAM's ideal has the first bit in its mean.
+            x = band_centre(of_kind, "rank", offset=1)
+            draw_ideal(ax, of_kind, x, "accuracy")
+            draw_points(ax, x * 1.05**i, of_kind, "accuracy", linestyle="-", **style)
 axes[0, 0].set_xlabel("revealed bits n")
+axes[0, 0].xaxis.get_major_locator().set_params(integer=True)
 axes[0, 1].set_xlabel("rank + 1")
-axes[0, 1].set_xscale("log")
+log_axis(axes[0, 1].xaxis)
 axes[0, 0].set_ylabel(AXIS_LABELS["accuracy"])
-figure.suptitle("The set just learned: how near each model comes to the ideal observer", fontsize=9)
+figure.suptitle("How near does each model come to the ideal observer of the set just learned?", fontsize=9)
 figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
 save_figure(figure, snakemake)

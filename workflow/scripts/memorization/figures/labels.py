@@ -51,17 +51,15 @@ _WEIGHTS = {
     "new_memory": Look("before the switch, next set in the memory", GREEN, "D"),
     "new_memory_final": Look("at the end, a new set in the memory", PURPLE, "P"),
 }
-# What a transformer is compared with, in the order of the legend.
+# The theories of `model_comparison` that figures show, in the order of the legend. The ideal observers of the
+# current set alone are left out: they are special cases of that of the last draws, and hardly differ from it.
 CANDIDATES = {
-    "other_weights": Look("the same transformer from other initial weights", BLACK, "s"),
+    "other_weights": Look("the transformer from other initial weights", "0.45", "s"),
     "prefix_tree": Look("smoothed prefix tree", GREEN, "^"),
-    "ideal_zipf": Look("ideal observer, Zipf prior", SKY, "v"),
-    "ideal_appearances": Look("ideal observer, appearances", BLUE, "o"),
-    "ideal_last_draws": Look("ideal observer, last draws", PURPLE, "P"),
+    "ideal_last_draws": Look("ideal observer of the last draws", BLUE, "o"),
     "dam": Look("DAM, trained", ORANGE, "D"),
-    "dam_one_bit_trained": Look("DAM, one-bit heads, trained", YELLOW, "X"),
     "dam_one_bit": Look("DAM, one-bit heads, untrained", RED, "X"),
-    "occupancy": Look("occupancy of a queue", "0.6", "*"),
+    "occupancy": Look("occupancy of a queue", PURPLE, "v"),
 }
 CONDITION_COLOURS = {
     ("freeze", "none"): BLACK,
