@@ -79,9 +79,9 @@ def draw_errors(ax: Axes, of_model: pd.DataFrame, low: int, high: int) -> None:
             draw_points(ax, [x + 0.15 * k] * len(of_form), of_form, "above_best", **style)
     # An interval that is far wider than the means is cut off.
     most = in_band(of_model, low, high)["above_best_mean"].max()
-    most = max(most, 0.02) if pd.notna(most) else 0.02
+    most = max(most, 0.015) if pd.notna(most) else 0.015
     ax.set_xticks(range(len(LABELS)), [label.replace(" ", "\n") for label in LABELS])
-    ax.set_ylim(-0.3 * most, 1.3 * most)
+    ax.set_ylim(-1.1 * most, 1.6 * most)
     ax.set_xlim(-0.5, len(LABELS) - 0.2)
 
 
