@@ -16,7 +16,7 @@ from memorization.figures.drawing import (
     save_figure,
 )
 from memorization.figures.labels import CANDIDATES, lines
-from memorization.figures.selection import by_model
+from memorization.figures.selection import conditions
 from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
@@ -43,34 +43,39 @@ def draw_panel(ax: Axes, rows: pd.DataFrame) -> None:
     log_axis(ax.xaxis)
 
 
-def with_something_to_explain(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the moments at which the transformer differs from a coin."""
-    moment = ["model", "weights", "sequence_set"]
-    coin = table[table["candidate"] == "coin"].set_index(moment)["kl_mean"]
-    return table[table.set_index(moment).index.map(coin) > LEAST_DIVERGENCE]
+def with_something_to_explain(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the moments at which the transformers differ from a coin."""
+    moment = ["weights", "sequence_set"]
+    coin = rows[rows["candidate"] == "coin"].set_index(moment)["kl_mean"]
+    return rows[rows.set_index(moment).index.map(coin) > LEAST_DIVERGENCE]
+
+
+def panels_of(rows: pd.DataFrame) -> list[pd.DataFrame]:
+    """Return what the panels of a condition show, with the iterations ``since`` the current set came in.
+
+    They are the first set until the switch, then the set after it, and the first set again.
+    """
+    switch = rows.loc[rows["weights"] == "pre_switch_1", "iter"].max()
+    before = rows[~(rows["iter"] > switch)]
+    after = rows[rows["iter"] > switch]
+    parts = ((before, before["iter"], 0), (after, after["iter"] - switch, 1), (after, after["iter"] - switch, 0))
+    return [part.assign(since=since)[part["sequence_set"] == number] for part, since, number in parts]
 
 
 start_log(snakemake.log[0])
-table = read_table_of_group(snakemake.input.model_comparison)
-# The end of the first set is the last iteration before the switch.
-switch = table.loc[table["weights"] == "pre_switch_1", "iter"].max()
-switch = table["iter"].max() if pd.isna(switch) else switch
-table = with_something_to_explain(table)
-before, after = table[table["iter"] <= switch], table[table["iter"] > switch]
-panels = [("the set that is learned", before.assign(since=before["iter"]), 0)]
-if len(after):
-    after = after.assign(since=after["iter"] - switch)
-    panels += [("after the switch: the new set", after, 1), ("after the switch: the old set", after, 0)]
-models = by_model(table)
-figure, axes = new_figure(len(models), len(panels), width=2.8, height=2.4, sharex=True, sharey=True)
-for (model, of_model), row in zip(models, axes, strict=True):
-    for ax, (title, rows, sequence_set) in zip(row, panels, strict=True):
-        draw_panel(ax, rows[rows.index.isin(of_model.index) & (rows["sequence_set"] == sequence_set)])
-        if ax in axes[0]:
-            ax.set_title(title)
-        if ax in axes[-1]:
-            ax.set_xlabel("iterations since the set came in")
-    row[0].set_ylabel(lines(model, "share of KL explained"))
+shown = conditions(read_table_of_group(snakemake.input.model_comparison))
+panels = [(label, panels_of(with_something_to_explain(rows))) for label, _, rows in shown]
+titles = ["the set that is learned", "after the switch: the new set", "after the switch: the old set"]
+columns = 3 if any(len(rows) for _, (_, *after) in panels for rows in after) else 1
+figure, axes = new_figure(len(panels), columns, width=2.8, height=2.4, sharex=True, sharey=True)
+for (label, of_condition), row in zip(panels, axes, strict=True):
+    for ax, rows in zip(row, of_condition, strict=False):
+        draw_panel(ax, rows)
+    row[0].set_ylabel(lines(label, "share of KL explained"))
+for ax, title in zip(axes[0], titles, strict=False):
+    ax.set_title(title)
+for ax in axes[-1]:
+    ax.set_xlabel("iterations since the set came in")
 figure.suptitle("How much of what a transformer predicts does each theory explain?", fontsize=9)
 legend_below(figure, axes)
 save_figure(figure, snakemake)

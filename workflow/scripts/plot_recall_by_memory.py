@@ -4,6 +4,7 @@ from memorization.figures.drawing import (
     REFERENCE,
     THEORY,
     draw_chance,
+    draw_ideal_recall,
     draw_points,
     log_axis_of,
     new_figure,
@@ -14,15 +15,16 @@ from memorization.figures.selection import just_trained, recall
 from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
-NEEDS = ("the model dam", "a sweep of M", "one swept number")
+NEEDS = ("the model dam", "a sweep of M")
 start_log(snakemake.log[0])
 measured = recall(just_trained(read_table_of_group(snakemake.input.by_weights)))
-measured = measured[measured["sequence_set"] == 0].sort_values("M")
+measured = measured[(measured["sequence_set"] == 0) & (measured["model"] == "dam")].sort_values("M")
 theory = just_trained(read_table_of_group(snakemake.input.occupancy))
 theory = theory[theory["sequence_set"] == 0].groupby("M")[["occupancy", "queue_ideal_recall_mean"]].mean()
 figure, axes = new_figure(rows=1, columns=1, width=3.9, height=3.4)
 ax = axes[0, 0]
 draw_chance(ax, "recall")
+draw_ideal_recall(ax, measured)
 ax.plot(theory.index, theory["occupancy"], **REFERENCE | {"color": THEORY["color"]}, label="share that is stored")
 ax.plot(theory.index, theory["queue_ideal_recall_mean"], **THEORY, label="theory: the queue's ideal")
 draw_points(ax, measured["M"], measured, "recall", color=ORANGE, label="measured")
