@@ -51,7 +51,7 @@ def with_something_to_explain(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def panels_of(rows: pd.DataFrame) -> list[pd.DataFrame]:
-    """Return what the panels of a condition show, with the iterations ``since`` the current set came in.
+    """Return the rows of each panel of a condition, with iterations ``since`` a start.
 
     They are the first set until the switch, then the set after it, and the first set again.
     """
