@@ -406,11 +406,12 @@ def test_a_new_set_is_put_into_the_memory_of_weights_that_have_not_seen_it(M):
     never_trained = generate_sequence_set(args["seed"], 2, args["K"], args["N"])
     learner = build_learner(SimpleNamespace(**args), sets)
     weights = list(weights_with_new_memory(results, learner, never_trained, sets))
-    assert [name for name, _, _ in weights] == ["new_memory", "new_memory_final"]
-    for (_, state, _), origin, history, sequences in (
+    assert [name for name, *_ in weights] == ["new_memory", "new_memory_final"]
+    for (_, state, _, in_memory), origin, history, sequences in (
         (weights[0], results["pre_switch_state_dict"][0], drawn(args, range(20, 40)), sets[1]),
         (weights[1], results["model_state_dict"], drawn(args, range(40, 60)), never_trained),
     ):
+        assert [np.array_equal(sequences, only) for only in in_memory.values()] == [True]
         for letter in "AB":
             assert torch.equal(state[f"{letter}_logits"], origin[f"{letter}_logits"])
         expected = [(2 * sequences[rank] - 1).tolist() for _, rank in history[-M:]]
@@ -423,12 +424,12 @@ def test_a_new_set_is_put_into_the_memory_of_weights_that_have_not_seen_it(M):
 @pytest.mark.parametrize(
     "num_switches, kinds", [(0, {"new_memory_final"}), (2, {"new_memory", "new_memory_final"})]
 )
-def test_only_the_set_in_the_memory_is_evaluated_that_no_training_has_seen(num_switches, kinds):
+def test_a_new_set_in_the_memory_is_the_only_one_evaluated(num_switches, kinds):
     table = evaluate_run(*train_dam(num_switches=num_switches), NUM_HELD_OUT)["evaluation"]
     assert {weights for weights in table["weights"] if weights.startswith("new_memory")} == kinds
-    sets = {-1, *range(num_switches + 1)}
+    alone = {"new_memory": {1}, "new_memory_final": {num_switches + 1}}
     for weights, rows in table.groupby("weights"):
-        assert set(rows["sequence_set"]) == sets | ({num_switches + 1} if weights == "new_memory_final" else set())
+        assert set(rows["sequence_set"]) == alone.get(weights, {-1, *range(num_switches + 1)})
     assert not table.loc[table["sequence_set"] == num_switches + 1, "num_appearances"].any()
 
 

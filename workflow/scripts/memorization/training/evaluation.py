@@ -45,6 +45,8 @@ class Weights(NamedTuple):
     state_dict: StateDict
     num_appearances: dict[int, np.ndarray]
     """For each set trained on until then, how often each sequence had been in a batch, (K,)."""
+    new_in_memory: dict[int, np.ndarray] | None = None
+    """The number and the sequences (K, L) of the set that was put into the memory, if one was."""
 
 
 def evaluated_weights(results: dict, learner: Learner) -> Iterator[Weights]:
@@ -86,7 +88,8 @@ def weights_with_new_memory(
         last_drawn = partial(last_drawn_sequences, results["args"], sequences, sequence_set)
         refilled = learner.refilled(state_dict, last_drawn)
         if refilled is not None:
-            yield Weights(name, refilled, {s: appearances[s] for s in range(sequence_set)})
+            earlier = {number: appearances[number] for number in range(sequence_set)}
+            yield Weights(name, refilled, earlier, {sequence_set: sequences})
 
 
 def last_drawn_sequences(args: dict, sequences: np.ndarray, sequence_set: int, number: int) -> np.ndarray:
@@ -106,9 +109,8 @@ def evaluate_run(results: dict, sequence_sets: list[np.ndarray], num_held_out: i
     """Evaluate all sequences of a run, and held-out ones, under each kind of weights.
 
     ``results`` is the content of ``<run>.pkl``, ``sequence_sets`` the run's integer arrays (K, L).
-    ``num_held_out`` sequences that are in no set are evaluated too. The weights ``new_memory_final`` are evaluated
-    on one more set, with the next number: that in their memory. Loss and accuracy of the ideal observer stand
-    beside those measured.
+    ``num_held_out`` sequences that are in no set are evaluated too. Weights with a new set in the memory are
+    evaluated on that set alone. Loss and accuracy of the ideal observer stand beside those measured.
 
     Returns the tables
 
@@ -128,20 +130,21 @@ def evaluate_run(results: dict, sequence_sets: list[np.ndarray], num_held_out: i
     never_trained = generate_sequence_set(
         settings.sequences_seed, len(sequence_sets), settings.K, settings.len_context
     )
-    sets = {**dict(enumerate(sequence_sets)), HELD_OUT: held_out}
+    sets = dict(enumerate(sequence_sets)) | {HELD_OUT: held_out}
     tables: dict[str, list[pd.DataFrame]] = {"evaluation": [], "positions": [], "predictions": [], "attention": []}
     for weights in chain(
         evaluated_weights(results, learner),
         weights_with_new_memory(results, learner, never_trained, sequence_sets),
     ):
         learner.load_state_dict(weights.state_dict)
-        tables["attention"].append(attention_table(learner, held_out).assign(weights=weights.name))
-        in_memory = {len(sequence_sets): never_trained} if weights.name == "new_memory_final" else {}
-        for sequence_set, sequences in (sets | in_memory).items():
+        if not weights.new_in_memory:
+            tables["attention"].append(attention_table(learner, held_out).assign(weights=weights.name))
+        for sequence_set, sequences in (weights.new_in_memory or sets).items():
             found = evaluate_sequences(learner, sequences)
             for name, table in _tables_of_set(weights, sequence_set, found, settings.len_context).items():
                 tables[name].append(table)
-    whole = {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
+    # The parts of a table are gone before the next one is put together.
+    whole = {name: pd.concat(tables.pop(name), ignore_index=True) for name in [*tables]}
     # One number for the whole table: pandas keeps attrs in the metadata of a .parquet file.
     whole["evaluation"].attrs["num_parameters"] = results["args"]["num_parameters"]
     logged = {
