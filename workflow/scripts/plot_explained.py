@@ -3,6 +3,8 @@
 It is drawn against the iterations on a set.
 """
 
+import math
+
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -16,7 +18,7 @@ from memorization.figures.drawing import (
     save_figure,
 )
 from memorization.figures.labels import CANDIDATES, lines
-from memorization.figures.selection import by_model
+from memorization.figures.selection import by_model, condition_columns, conditions
 from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
@@ -32,7 +34,7 @@ def draw_panel(ax: Axes, rows: pd.DataFrame) -> None:
     for i, (candidate, look) in enumerate(CANDIDATES.items()):
         shown = rows[rows["candidate"] == candidate].sort_values("since")
         # Other initial weights are no theory, but the measure of one.
-        if candidate == "other_weights":
+        if candidate == "other_weights" and len(shown):
             draw_mean(ax, shown, "since", "explained", color=look.colour, label=look.label, linewidth=2.5)
         elif len(shown):
             # Points side by side keep their intervals apart.
@@ -40,37 +42,55 @@ def draw_panel(ax: Axes, rows: pd.DataFrame) -> None:
             x = shown["since"] * 1.04 ** (i - 3)
             draw_points(ax, x, shown, "explained", linestyle="-", linewidth=1, **style)
     ax.set_ylim(-0.2, 1.05)
-    log_axis(ax.xaxis)
+    # With one seed, or before a transformer has learned anything, there is nothing to draw.
+    if len(rows):
+        log_axis(ax.xaxis)
 
 
 def with_something_to_explain(table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of the moments at which the transformer differs from a coin."""
-    moment = ["model", "weights", "sequence_set"]
-    coin = table[table["candidate"] == "coin"].set_index(moment)["kl_mean"]
-    return table[table.set_index(moment).index.map(coin) > LEAST_DIVERGENCE]
+    moment = [table[key] for key in (*condition_columns(table), "weights", "sequence_set")]
+    of_coin = table["kl_mean"].where(table["candidate"] == "coin").groupby(moment, dropna=False)
+    return table[of_coin.transform("max") > LEAST_DIVERGENCE]
+
+
+def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Return the titles and the rows of the panels of one condition.
+
+    They are before and after the first switch. Those after it end with the next switch, which brings a third set.
+    ``since`` is the number of iterations since the current set came in.
+    """
+    # The end of a set is the last iteration before the switch.
+    ends = [table.loc[table["weights"] == f"pre_switch_{number}", "iter"].max() for number in (1, 2)]
+    first, second = (math.inf if pd.isna(end) else end for end in ends)
+    table = with_something_to_explain(table)
+    before = table[table["iter"] <= first].assign(since=table["iter"])
+    after = table[(table["iter"] > first) & (table["iter"] <= second)]
+    after = after.assign(since=after["iter"] - first)
+    return [
+        ("the set that is learned", before[before["sequence_set"] == 0]),
+        ("after the switch: the new set", after[after["sequence_set"] == 1]),
+        ("after the switch: the old set", after[after["sequence_set"] == 0]),
+    ]
 
 
 start_log(snakemake.log[0])
 table = read_table_of_group(snakemake.input.model_comparison)
-# The end of the first set is the last iteration before the switch.
-switch = table.loc[table["weights"] == "pre_switch_1", "iter"].max()
-switch = table["iter"].max() if pd.isna(switch) else switch
-table = with_something_to_explain(table)
-before, after = table[table["iter"] <= switch], table[table["iter"] > switch]
-panels = [("the set that is learned", before.assign(since=before["iter"]), 0)]
-if len(after):
-    after = after.assign(since=after["iter"] - switch)
-    panels += [("after the switch: the new set", after, 1), ("after the switch: the old set", after, 0)]
-models = by_model(table)
-figure, axes = new_figure(len(models), len(panels), width=2.8, height=2.4, sharex=True, sharey=True)
-for (model, of_model), row in zip(models, axes, strict=True):
-    for ax, (title, rows, sequence_set) in zip(row, panels, strict=True):
-        draw_panel(ax, rows[rows.index.isin(of_model.index) & (rows["sequence_set"] == sequence_set)])
+drawn = [
+    (lines(model, label), panels(rows))
+    for model, of_model in by_model(table)
+    for label, _, rows in conditions(of_model)
+]
+columns = 3 if (table["weights"] == "pre_switch_1").any() else 1
+figure, axes = new_figure(len(drawn), columns, width=2.8, height=2.4, sharex=True, sharey=True)
+for (label, of_condition), row in zip(drawn, axes, strict=True):
+    for ax, (title, rows) in zip(row, of_condition, strict=False):
+        draw_panel(ax, rows)
         if ax in axes[0]:
             ax.set_title(title)
         if ax in axes[-1]:
             ax.set_xlabel("iterations since the set came in")
-    row[0].set_ylabel(lines(model, "share of KL explained"))
+    row[0].set_ylabel(lines(label, "share of KL explained"))
 figure.suptitle("How much of what a transformer predicts does each theory explain?", fontsize=9)
 legend_below(figure, axes)
 save_figure(figure, snakemake)
