@@ -226,7 +226,7 @@ def half_life(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
                 "half_life_draws": iterations * args["batch_size_after_switch"],
                 "lr_times_half_life": iterations * args["lr_after_switch"],
                 "reached": float(not math.isnan(iterations)),
-                "queue_half_life_draws": queue_half_life(args, ranks),
+                "queue_half_life_draws": queue_half_life(args, sequence_set, ranks),
             }
         )
     keys, metrics = TABLES["half_life"].keys, TABLES["half_life"].metrics
