@@ -1,8 +1,8 @@
 """The ideal observer: the best prediction that a known set of sequences allows.
 
 It knows the K sequences and how likely each of them is. It has seen the first bits of one and says the probability
-that the next bit is 1. No model that learns the set can do better on average. The equations are in docs/models.md,
-section "The ideal observer".
+that the next bit is 1. No model can do better on average, if sequences are drawn as likely as it takes them to be.
+The equations are in docs/models.md, section "The ideal observer".
 """
 
 import math

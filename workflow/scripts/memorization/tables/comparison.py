@@ -210,7 +210,10 @@ def _memories(targets: list[_Run], runs: list[_Run]) -> dict[str, dict[str, list
 
 
 def _from_other_weights(target: _Run, runs: list[_Run]) -> list[_Run]:
-    """Return a run of the same transformer on the same data for each other seed of the initial weights."""
+    """Return runs of the same transformer on the same data from other weights.
+
+    There is one for each other seed of the initial weights.
+    """
     found = {
         run.args["weights_seed"]: run
         for run in runs
