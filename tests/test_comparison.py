@@ -188,3 +188,50 @@ def test_no_candidate_is_nearer_than_other_weights_to_what_does_not_depend_on_th
         assert of_moment.loc["other_weights", "explained_mean"] > 0.9
         best = of_moment.drop(index="other_weights")["explained_mean"].max()
         assert 0.5 < best < of_moment.loc["other_weights", "explained_low"]
+
+
+def random_predictions(seed):
+    rng = np.random.default_rng(seed)
+    return {(weights, s): rng.random((30, 11)) for weights in ("pre_switch_1", "final") for s in (0, 1)}
+
+
+def test_other_weights_are_those_of_another_seed_wherever_it_comes_from():
+    """Seeds of one set of data are each other's other weights; a run made twice is no other."""
+
+    def run(seed, said, sequences_seed=None, weights_seed=None):
+        args = resolved_settings(seed=seed, sequences_seed=sequences_seed, weights_seed=weights_seed)
+        condition = {"model": "one_layer_attention", "weights_seed": weights_seed}
+        return predictions(args, lambda *key: said[key]), args, condition
+
+    same = compared([run(seed, random_predictions(0), sequences_seed=5) for seed in (0, 1)])
+    rows = same.xs("other_weights", level="candidate")
+    np.testing.assert_allclose(rows["kl_mean"], 0, atol=1e-6)
+
+    # The run of seed 1 is there twice, and nobody else has its data.
+    said = [random_predictions(seed) for seed in (0, 1)]
+    runs = [run(seed, said[seed], weights_seed=weights) for weights in (None, 1) for seed in (0, 1)]
+    assert "other_weights" not in compared(runs).index.get_level_values("candidate")
+
+
+def test_a_memory_is_compared_if_it_has_the_moment_and_saw_the_data_of_every_seed():
+    keys = ["model", "M", "sequences_seed"]
+
+    def run(args, said, dropped=(), sequences_seed=None):
+        table = predictions(args, lambda *key: said[key])
+        condition = {key: args.get(key) for key in keys} | {"sequences_seed": sequences_seed}
+        return table[~table["weights"].isin(dropped)], args, condition
+
+    runs = []
+    for seed in range(2):
+        P = random_predictions(seed)
+        opposite = {key: 1 - value for key, value in P.items()}
+        runs += [
+            run(resolved_settings(seed=seed), P),
+            run(dam_settings(seed=seed, M=10), opposite),
+            # What says the same as the transformer was saved at one moment alone, or for one seed's data.
+            run(dam_settings(seed=seed, M=60), P, dropped=["pre_switch_1"]),
+            run(dam_settings(seed=seed, M=60, sequences_seed=0), random_predictions(0), sequences_seed=0),
+        ]
+    kl = compared(runs).xs("dam", level="candidate")["kl_mean"]
+    assert (kl.loc["pre_switch_1"] > 0.1).all()
+    np.testing.assert_allclose(kl.loc["final"], 0, atol=1e-6)

@@ -14,7 +14,7 @@ from memorization.training.evaluation import epoch_table, evaluate_run
 ARGS = {
     "model": "one_layer_attention", "K": 4, "len_context": 6, "num_predictions": 5,
     "num_heads": 2, "num_hidden_features": 3, "num_iters_per_set": 20, "num_iters": 60, "num_switches": 2,
-    "seed": 0,
+    "num_iters_per_epoch": 5, "seed": 0,
 }  # fmt: skip
 
 
@@ -165,6 +165,7 @@ def test_iterations_of_long_trainings_are_those_of_short_ones(table):
             for epoch, moment in enumerate(moments, start=1)
         ]
         args = {**ARGS, "num_iters_per_set": length, "num_iters": 3 * length, "num_switches": 2, "K": 1}
+        args["num_iters_per_epoch"] = length // 4
         found[length] = aggregation.aggregate(table, [epochs_with_ideal(logs)], [{}], [args])
     time = {"iterations_to_accuracy": "iterations_mean"}.get(table, "iters_since_switch")
     assert found[long][time].max() > 2**15

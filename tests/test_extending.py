@@ -85,7 +85,8 @@ figures.OF_MODEL["attention_only"] = figures.TRANSFORMER
 experiments = {
     "with the DAM": [("attention_only", {}), ("attention_only", {"freeze": "readout"}), ("dam", {})],
     "a sweep of K": [("attention_only", {"K": 10}), ("attention_only", {"K": 20})],
-    "a sweep of M": [("attention_only", {}), ("dam", {"M": 30}), ("dam", {"M": 60})],
+    # The figure that needs it shows the DAM alone.
+    "a sweep of M": [("dam", {"M": 30}), ("dam", {"M": 60})],
     "a sweep of H": [("attention_only", {}), ("dam", {"H": 2}), ("dam", {"H": 5})],
     "weights on the way": [("attention_only", {"saved_iters": [2, 10]}), ("dam", {"saved_iters": [2, 10]})],
     "rates": [

@@ -105,6 +105,10 @@ EXPERIMENTS = {
         ("one_layer_attention", {"saved_iters": [2, 10], "weights_seed": 1000}),
         ("dam", {"saved_iters": [2, 10]}),
     ],
+    "weights on the way of several conditions": [
+        ("gpt", {"saved_iters": [2, 10], "lr": lr, "num_switches": number})
+        for lr, number in ((3e-2, 2), (1e-7, 1), (3e-2, 0))
+    ],
     "two truth values": [("dam", {"reset_optimizer_at_switch": value}) for value in (False, True)],
 }
 
@@ -308,3 +312,19 @@ def test_the_experiment_of_the_page_that_adds_one_is_as_it_says(tables, monkeypa
     (tmp_path / f"plot_{figure}.py").write_text(script)
     drawing = drawn(figure, "the experiment of the page", tables, monkeypatch, tmp_path)
     assert [len(found[0].get_xdata()) for ax in drawing.axes for found in ax.containers] == [3] * 4
+
+
+@pytest.mark.slow
+def test_each_condition_is_explained_until_the_next_switch(tables, monkeypatch):
+    experiment = "weights on the way of several conditions"
+    drawing, table = drawn("explained", experiment, tables, monkeypatch), tables[experiment]["model_comparison"]
+    tree = table[(table["candidate"] == "prefix_tree") & (table["num_switches"] == 2)]
+    before, new, old = drawing.axes[:3]
+    for ax, moments, sequence_set in (
+        (before, ("set_0_", "pre_switch_1"), 0),
+        (new, ("set_1_", "pre_switch_2"), 1),
+        (old, ("set_1_", "pre_switch_2"), 0),
+    ):
+        of_panel = tree[tree["weights"].str.startswith(moments) & (tree["sequence_set"] == sequence_set)]
+        shown = [y for line in ax.lines if line.get_marker() == "^" for y in line.get_ydata()]
+        assert shown and set(shown) <= set(of_panel["explained_mean"])

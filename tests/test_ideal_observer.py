@@ -58,10 +58,12 @@ def test_two_known_sequences_are_told_apart_by_their_first_different_bit():
     np.testing.assert_allclose(5 * equal.sequence_accuracy, [4.5, 4.5])
 
 
-@pytest.mark.parametrize(("K", "L"), [(50, 8), (300, 40), (2000, 30)])
-def test_the_bits_of_a_set_cost_the_entropy_of_its_weights(K, L):
+@pytest.mark.parametrize(
+    ("K", "L", "zipf_exponent"), [(50, 8, 1.0), (300, 40, 1.0), (2000, 30, 1.0), (2000, 30, 10.0)]
+)
+def test_the_bits_of_a_set_cost_the_entropy_of_its_weights(K, L, zipf_exponent):
     """The chain rule: the losses of all bits sum to −log of the sequence's own weight."""
-    known, p = generate_sequence_set(1, 0, K, L), rank_probabilities(K, 1.0)
+    known, p = generate_sequence_set(1, 0, K, L), rank_probabilities(K, zipf_exponent)
     scores = ideal_scores(known, p, known, L)
     _, copy = np.unique(known, axis=0, return_inverse=True)
     of_sequence = np.bincount(copy, weights=p)[copy]

@@ -1,6 +1,7 @@
 """What the queue holds and what can be retrieved, against simulated draws, queues and memories of a DAM."""
 
 import math
+from collections import deque
 from types import SimpleNamespace
 
 import numpy as np
@@ -72,15 +73,32 @@ def test_draws_in_the_queue_are_what_the_memory_of_a_run_holds(M, changed):
             assert draws_in_queue(results["args"], 10 * switch, s) == stored.count(s), (switch, s)
 
 
-@pytest.mark.parametrize("changed", [{}, {"M": 1000}, {"batch_size_after_switch": 3}, {"zipf_exponent": 0.0}])
-def test_the_half_life_of_a_queue_is_the_first_draw_after_which_half_of_the_tested_sequences_are_left(changed):
-    args, ranks = dam_settings(M=150, num_iters_per_set=100) | changed, np.array([0, 3, 17])
-    probabilities = rank_probabilities(args["K"], args["zipf_exponent"])[ranks]
-    filled = min(args["M"], 100 * args["batch_size"])
-    left = [occupancy(probabilities, min(filled, args["M"] - draws)).mean() for draws in range(args["M"])]
-    first = next(draws for draws, share in enumerate(left) if share <= left[0] / 2)
-    assert queue_half_life(args, ranks) == first
-    assert math.isnan(queue_half_life({"K": 5}, ranks))
+@pytest.mark.parametrize("sequence_set", [0, 1])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        {"M": 1000},
+        {"batch_size_after_switch": 1},
+        {"batch_size_after_switch": 1, "M": 400},
+        {"zipf_exponent": 0.0},
+    ],
+)
+def test_the_half_life_of_a_queue_is_the_first_draw_after_which_half_of_the_tested_sequences_are_left(
+    changed, sequence_set
+):
+    per_set = 100
+    args = dam_settings(M=150, num_iters_per_set=per_set, num_switches=2) | changed
+    p, queue = rank_probabilities(args["K"], args["zipf_exponent"])[[0, 3, 17]], deque(maxlen=args["M"])
+    for s in range(sequence_set + 1):
+        queue.extend([s] * per_set * args["batch_size_after_switch" if s else "batch_size"])
+    left = [occupancy(p, queue.count(sequence_set)).mean()]
+    while left[-1] > left[0] / 2:
+        queue.append(sequence_set + 1)
+        left.append(occupancy(p, queue.count(sequence_set)).mean())
+    assert queue_half_life(args, sequence_set, np.array([0, 3, 17])) == len(left) - 1
+    assert queue_half_life(args | {"clear_memory_at_switch": True}, sequence_set, np.arange(5)) == 0
+    assert math.isnan(queue_half_life({"K": 5}, sequence_set, np.arange(5)))
 
 
 def test_measured_occupancy_of_a_dam_is_the_formula_over_seeds():

@@ -22,10 +22,10 @@ HEADS = {"initial_heads": "random", "A_and_B_trainable": True}
 
 
 def kinds(table: pd.DataFrame) -> list[tuple[dict, pd.DataFrame]]:
-    """Return the look and the rows of each kind of model.
+    """Return the look and the condition of each kind of model.
 
     The kinds are the transformers, and the DAM by its heads. Of several conditions of a kind, it is the one with
-    the highest accuracy.
+    the highest accuracy over all bits.
     """
     columns = condition_columns(table)
     found = table.assign(**{key: value for key, value in HEADS.items() if key not in table})
@@ -38,20 +38,32 @@ def kinds(table: pd.DataFrame) -> list[tuple[dict, pd.DataFrame]]:
         if model == "dam":
             of_heads = look_of_heads(*heads)
             style = of_heads | {"color": HEAD_COLOURS[heads[0]], "label": f"DAM, {of_heads['label']}"}
-        shown.append((style, best))
+        shown.append((style, best[columns].drop_duplicates()))
     return shown
 
 
+def with_the_weights_of_the_seed(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the runs whose initial weights have the seed of the run.
+
+    All rows if there are none.
+    """
+    own = table[table["weights_seed"].isna()] if "weights_seed" in table else table
+    return own if len(own) else table
+
+
 start_log(snakemake.log[0])
-tables = (
-    ("position", just_trained(read_table_of_group(snakemake.input.by_position))),
-    ("rank", just_trained(read_table_of_group(snakemake.input.by_rank))),
-)
+tables = {
+    "position": just_trained(with_the_weights_of_the_seed(read_table_of_group(snakemake.input.by_position))),
+    "rank": just_trained(with_the_weights_of_the_seed(read_table_of_group(snakemake.input.by_rank))),
+}
+of_first_set = tables["position"]
+shown = kinds(of_first_set[of_first_set["sequence_set"] == 0])
 figure, axes = new_figure(rows=1, columns=2, width=3.3, height=3, sharex=False)
-for ax, (axis, table) in zip(axes[0], tables, strict=True):
+for ax, (axis, table) in zip(axes[0], tables.items(), strict=True):
     rows = table[table["sequence_set"] == 0]
     draw_chance(ax, "accuracy")
-    for i, (style, of_kind) in enumerate(kinds(rows)):
+    for i, (style, condition) in enumerate(shown):
+        of_kind = rows.merge(condition, on=list(condition.columns))
         if axis == "position":
             draw_ideal(ax, of_kind, of_kind["position"], "accuracy", label=None if i else "ideal observer")
             draw_mean(ax, of_kind, "position", "accuracy", **style)

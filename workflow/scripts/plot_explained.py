@@ -3,6 +3,8 @@
 It is drawn against the iterations on a set.
 """
 
+import math
+
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -16,7 +18,7 @@ from memorization.figures.drawing import (
     save_figure,
 )
 from memorization.figures.labels import CANDIDATES, lines
-from memorization.figures.selection import conditions
+from memorization.figures.selection import by_model, condition_columns, conditions
 from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
@@ -32,7 +34,7 @@ def draw_panel(ax: Axes, rows: pd.DataFrame) -> None:
     for i, (candidate, look) in enumerate(CANDIDATES.items()):
         shown = rows[rows["candidate"] == candidate].sort_values("since")
         # Other initial weights are no theory, but the measure of one.
-        if candidate == "other_weights":
+        if candidate == "other_weights" and len(shown):
             draw_mean(ax, shown, "since", "explained", color=look.colour, label=look.label, linewidth=2.5)
         elif len(shown):
             # Points side by side keep their intervals apart.
@@ -40,42 +42,55 @@ def draw_panel(ax: Axes, rows: pd.DataFrame) -> None:
             x = shown["since"] * 1.04 ** (i - 3)
             draw_points(ax, x, shown, "explained", linestyle="-", linewidth=1, **style)
     ax.set_ylim(-0.2, 1.05)
-    log_axis(ax.xaxis)
+    # With one seed, or before a transformer has learned anything, there is nothing to draw.
+    if len(rows):
+        log_axis(ax.xaxis)
 
 
-def with_something_to_explain(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the moments at which the transformers differ from a coin."""
-    moment = ["weights", "sequence_set"]
-    coin = rows[rows["candidate"] == "coin"].set_index(moment)["kl_mean"]
-    return rows[rows.set_index(moment).index.map(coin) > LEAST_DIVERGENCE]
+def with_something_to_explain(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the moments at which the transformer differs from a coin."""
+    moment = [table[key] for key in (*condition_columns(table), "weights", "sequence_set")]
+    of_coin = table["kl_mean"].where(table["candidate"] == "coin").groupby(moment, dropna=False)
+    return table[of_coin.transform("max") > LEAST_DIVERGENCE]
 
 
-def panels_of(rows: pd.DataFrame) -> list[pd.DataFrame]:
-    """Return the rows of each panel of a condition, with iterations ``since`` a start.
+def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Return the titles and the rows of the panels of one condition.
 
-    They are the first set until the switch, then the set after it, and the first set again.
+    They are before and after the first switch. Those after it end with the next switch, which brings a third set.
+    ``since`` is the number of iterations since the current set came in.
     """
-    switch = rows.loc[rows["weights"] == "pre_switch_1", "iter"].max()
-    before = rows[~(rows["iter"] > switch)]
-    after = rows[rows["iter"] > switch]
-    parts = ((before, before["iter"], 0), (after, after["iter"] - switch, 1), (after, after["iter"] - switch, 0))
-    return [part.assign(since=since)[part["sequence_set"] == number] for part, since, number in parts]
+    # The end of a set is the last iteration before the switch.
+    ends = [table.loc[table["weights"] == f"pre_switch_{number}", "iter"].max() for number in (1, 2)]
+    first, second = (math.inf if pd.isna(end) else end for end in ends)
+    table = with_something_to_explain(table)
+    before = table[table["iter"] <= first].assign(since=table["iter"])
+    after = table[(table["iter"] > first) & (table["iter"] <= second)]
+    after = after.assign(since=after["iter"] - first)
+    return [
+        ("the set that is learned", before[before["sequence_set"] == 0]),
+        ("after the switch: the new set", after[after["sequence_set"] == 1]),
+        ("after the switch: the old set", after[after["sequence_set"] == 0]),
+    ]
 
 
 start_log(snakemake.log[0])
-shown = conditions(read_table_of_group(snakemake.input.model_comparison))
-panels = [(label, panels_of(with_something_to_explain(rows))) for label, _, rows in shown]
-titles = ["the set that is learned", "after the switch: the new set", "after the switch: the old set"]
-columns = 3 if any(len(rows) for _, (_, *after) in panels for rows in after) else 1
-figure, axes = new_figure(len(panels), columns, width=2.8, height=2.4, sharex=True, sharey=True)
-for (label, of_condition), row in zip(panels, axes, strict=True):
-    for ax, rows in zip(row, of_condition, strict=False):
+table = read_table_of_group(snakemake.input.model_comparison)
+drawn = [
+    (lines(model, label), panels(rows))
+    for model, of_model in by_model(table)
+    for label, _, rows in conditions(of_model)
+]
+columns = 3 if (table["weights"] == "pre_switch_1").any() else 1
+figure, axes = new_figure(len(drawn), columns, width=2.8, height=2.4, sharex=True, sharey=True)
+for (label, of_condition), row in zip(drawn, axes, strict=True):
+    for ax, (title, rows) in zip(row, of_condition, strict=False):
         draw_panel(ax, rows)
+        if ax in axes[0]:
+            ax.set_title(title)
+        if ax in axes[-1]:
+            ax.set_xlabel("iterations since the set came in")
     row[0].set_ylabel(lines(label, "share of KL explained"))
-for ax, title in zip(axes[0], titles, strict=False):
-    ax.set_title(title)
-for ax in axes[-1]:
-    ax.set_xlabel("iterations since the set came in")
 figure.suptitle("How much of what a transformer predicts does each theory explain?", fontsize=9)
 legend_below(figure, axes)
 save_figure(figure, snakemake)

@@ -3,6 +3,8 @@
 Recall against learning rate · iterations, and the half-life in draws against the batch size.
 """
 
+from itertools import cycle
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -43,7 +45,7 @@ def since_switch(of_model: pd.DataFrame) -> pd.DataFrame:
 def looks(of_model: pd.DataFrame) -> tuple[dict, dict]:
     """Return the colour of each learning rate, and the marker of each batch size."""
     rates, sizes = sorted(of_model[LR].unique()), sorted(of_model[BATCH].unique())
-    return dict(zip(rates, ordered_colours(len(rates)), strict=True)), dict(zip(sizes, MARKERS, strict=False))
+    return dict(zip(rates, ordered_colours(len(rates)), strict=True)), dict(zip(sizes, cycle(MARKERS)))
 
 
 def draw_curves(ax: Axes, of_model: pd.DataFrame) -> None:

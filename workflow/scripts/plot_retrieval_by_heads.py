@@ -30,9 +30,9 @@ trained = just_trained(table)
 panels = (
     (
         new_set_in_memory(table),
-        "A new set in the memory: heads that read\none bit retrieve it, random ones never do",
+        "A new set in the memory:\ndo A and B retrieve what they never saw?",
     ),
-    (trained[trained["sequence_set"] == 0], "The set that was trained on:\ntraining helps both kinds of heads"),
+    (trained[trained["sequence_set"] == 0], "The set that was trained on:\nwhat does training add?"),
 )
 figure, axes = new_figure(rows=1, columns=2, width=3.3, height=3.4)
 for ax, (rows, title) in zip(axes[0], panels, strict=True):

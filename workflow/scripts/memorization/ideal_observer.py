@@ -1,8 +1,8 @@
 """The ideal observer: the best prediction that a known set of sequences allows.
 
 It knows the K sequences and how likely each of them is. It has seen the first bits of one and says the probability
-that the next bit is 1. No model that learns the set can do better on average. The equations are in docs/models.md,
-section "The ideal observer".
+that the next bit is 1. No model can do better on average, if sequences are drawn as likely as it takes them to be.
+The equations are in docs/models.md, section "The ideal observer".
 """
 
 import math
@@ -19,7 +19,7 @@ TIE = 1e-12
 
 
 def ideal_predictions(
-    known: np.ndarray, weights: np.ndarray, tested: np.ndarray, smoothing: float = 0.0
+    known: np.ndarray, weights: np.ndarray, tested: np.ndarray, smoothing: float = 0.0, value: int = 1
 ) -> Iterator[np.ndarray]:
     """Yield P(bit n is 1 | the bits before it) for each n = 0 … L−1, (…, T) each.
 
@@ -35,6 +35,7 @@ def ideal_predictions(
         weights: how likely each is, (…, K) of numbers ≥ 0 that need not sum to 1. Each row is an observer.
         tested: the sequences whose bits are predicted, (T, L) of 0/1.
         smoothing: the weight that is added to each value of the next bit.
+        value: the value whose probability is yielded. That of 0 has digits that 1 − P(1) loses near 1.
     """
     K, L = known.shape
     packed = np.concatenate([np.packbits(bits.astype(np.uint8), axis=1) for bits in (known, tested)])
@@ -48,10 +49,10 @@ def ideal_predictions(
     for n in range(L):
         begins = shared < n
         first, group = np.flatnonzero(begins), np.cumsum(begins) - 1
-        is_one = (packed[order, n // 8] >> (7 - n % 8)) & 1
+        has_value = ((packed[order, n // 8] >> (7 - n % 8)) & 1) == value
         all_weight = np.add.reduceat(weight, first, axis=-1) + 2 * smoothing
-        weight_of_one = np.add.reduceat(weight * is_one, first, axis=-1) + smoothing
-        share = np.divide(weight_of_one, all_weight, out=np.full_like(all_weight, 0.5), where=all_weight > 0)
+        weight_of_value = np.add.reduceat(weight * has_value, first, axis=-1) + smoothing
+        share = np.divide(weight_of_value, all_weight, out=np.full_like(all_weight, 0.5), where=all_weight > 0)
         yield share[..., group[of_tested]]
 
 
@@ -92,9 +93,9 @@ def ideal_scores(known: np.ndarray, weights: np.ndarray, tested: np.ndarray, num
     T, L = tested.shape
     sequence_loss, sequence_accuracy = np.zeros(T), np.zeros(T)
     position_loss, position_accuracy = np.empty(L), np.empty(L)
-    for n, of_one in enumerate(ideal_predictions(known, weights, tested)):
-        is_one = tested[:, n] == 1
-        of_true = np.where(is_one, of_one, 1 - of_one)
+    of_values = (ideal_predictions(known, weights, tested, value=value) for value in (0, 1))
+    for n, (of_zero, of_one) in enumerate(zip(*of_values, strict=True)):
+        of_true = np.where(tested[:, n] == 1, of_one, of_zero)
         with np.errstate(divide="ignore"):
             loss = -np.log(of_true)
         accuracy = np.where(np.abs(of_one - 0.5) < TIE, 0.5, of_true > 0.5)

@@ -142,7 +142,9 @@ def iterations_to_accuracy(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
     The mean accuracy over the set's tested sequences has to reach it. For each of `THRESHOLDS` the first epoch
     whose accuracy is not below it; ``reached`` is 1. If there is none, ``iterations`` is NaN and ``reached`` 0.
     """
-    current = epochs[epochs["sequence_set"] == epochs["current_set"]]
+    # The first set has no tests in an epoch: with those of later sets, these would seem to be learned sooner.
+    ends = epochs["iter"] % args["num_iters_per_epoch"] == 0
+    current = epochs[ends & (epochs["sequence_set"] == epochs["current_set"])]
     accuracy = current.astype({"sequence_set": "int64", "accuracy": float})
     accuracy = accuracy.groupby(["sequence_set", "iter"])["accuracy"].mean().reset_index()
     accuracy["iterations"] = accuracy["iter"] - accuracy["sequence_set"] * args["num_iters_per_set"]
@@ -226,7 +228,7 @@ def half_life(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
                 "half_life_draws": iterations * args["batch_size_after_switch"],
                 "lr_times_half_life": iterations * args["lr_after_switch"],
                 "reached": float(not math.isnan(iterations)),
-                "queue_half_life_draws": queue_half_life(args, ranks),
+                "queue_half_life_draws": queue_half_life(args, sequence_set, ranks),
             }
         )
     keys, metrics = TABLES["half_life"].keys, TABLES["half_life"].metrics

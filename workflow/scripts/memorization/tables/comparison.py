@@ -9,7 +9,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -64,8 +64,8 @@ class _Run:
 
     @cached_property
     def all_but_the_weights(self) -> str:
-        """The settings without the seed of the initial weights, as a text."""
-        return json.dumps({**self.args, "weights_seed": None}, sort_keys=True)
+        """The settings without the seeds, but for that of the data, as a text."""
+        return json.dumps({**self.args, "weights_seed": None, "seed": None}, sort_keys=True)
 
 
 def model_comparison(runs: list[tuple[pd.DataFrame, dict, dict]]) -> list[pd.DataFrame]:
@@ -102,7 +102,7 @@ def _compared(targets: list[_Run], runs: list[_Run], key: dict) -> Iterator[tupl
     tested = [target.predictions[moment] for target in targets]
     P = [table.to_numpy(dtype=float) for table in tested]
     coin = [kl_bits(p, np.full_like(p, 0.5)) for p in P]
-    for candidate, options_of in _candidates(targets, runs).items():
+    for candidate, options_of in _candidates(targets, runs, moment).items():
         options = [
             options_of(target, key["iter"], key["sequence_set"], moment, table.index.to_numpy())
             for target, table in zip(targets, tested, strict=True)
@@ -155,8 +155,10 @@ def chosen_on_other_half(distances: np.ndarray) -> list[tuple[int, int]]:
     return chosen
 
 
-def _candidates(targets: list[_Run], runs: list[_Run]) -> dict[str, Callable[..., Options]]:
-    """Return the candidates that the runs of an experiment allow.
+def _candidates(
+    targets: list[_Run], runs: list[_Run], moment: tuple[str, int]
+) -> dict[str, Callable[..., Options]]:
+    """Return the candidates that the runs of an experiment allow at one moment.
 
     Each is a function of the target, the iteration, the set, the key of the predictions and the tested ranks.
     """
@@ -170,28 +172,54 @@ def _candidates(targets: list[_Run], runs: list[_Run]) -> dict[str, Callable[...
         "ideal_last_draws": _ideal_last_draws,
         "prefix_tree": _prefix_tree,
     }
-    queues: dict[str, dict[str, list[_Run]]] = defaultdict(lambda: defaultdict(list))
-    for run in runs:
-        if not run.is_transformer:
-            heads = _HEADS.get((run.args["initial_heads"], run.args["A_and_B_trainable"]))
-            if heads:
-                queues[heads][run.data].append(run)
-    for heads, of_data in queues.items():
-        if all(target.data in of_data for target in targets):
-            candidates[heads] = lambda target, _, __, moment, ranks, of_data=of_data: _of_runs(
-                of_data[target.data], moment, ranks
-            )
-    others = {
-        target.all_but_the_weights: [
-            run for run in runs if run is not target and run.all_but_the_weights == target.all_but_the_weights
-        ]
-        for target in targets
-    }
-    if all(others.values()):
+    runs = [run for run in runs if moment in run.predictions]
+    for heads, of_data in _memories(targets, runs).items():
+        candidates[heads] = lambda target, _, __, moment, ranks, of_data=of_data: _of_runs(
+            of_data[target.data], moment, ranks
+        )
+    others = [_from_other_weights(target, runs) for target in targets]
+    if all(others):
+        of_target = dict(zip(map(id, targets), others, strict=True))
         candidates["other_weights"] = lambda target, _, __, moment, ranks: _mean_of_runs(
-            others[target.all_but_the_weights], moment, ranks
+            of_target[id(target)], moment, ranks
         )
     return candidates
+
+
+def _memories(targets: list[_Run], runs: list[_Run]) -> dict[str, dict[str, list[_Run]]]:
+    """Return the DAM's runs with each kind of heads, by the data that they saw.
+
+    They are one of each condition that has a run for the data of every target, in the same order for all data.
+    """
+    found: dict[str, dict[str, dict[str, _Run]]] = defaultdict(lambda: defaultdict(dict))
+    for run in runs:
+        heads = None if run.is_transformer else (run.args["initial_heads"], run.args["A_and_B_trainable"])
+        if heads in _HEADS:
+            condition = json.dumps(run.condition, sort_keys=True)
+            found[_HEADS[heads]][condition].setdefault(run.data, run)
+    data = {target.data for target in targets}
+    complete = {
+        heads: [of_data for of_data in of_conditions.values() if data <= of_data.keys()]
+        for heads, of_conditions in found.items()
+    }
+    return {
+        heads: {key: [of_data[key] for of_data in of_conditions] for key in data}
+        for heads, of_conditions in complete.items()
+        if of_conditions
+    }
+
+
+def _from_other_weights(target: _Run, runs: list[_Run]) -> list[_Run]:
+    """Return runs of the same transformer on the same data from other weights.
+
+    There is one for each other seed of the initial weights.
+    """
+    found = {
+        run.args["weights_seed"]: run
+        for run in runs
+        if run.is_transformer and run.all_but_the_weights == target.all_but_the_weights
+    }
+    return [run for seed, run in found.items() if seed != target.args["weights_seed"]]
 
 
 def _of_runs(runs: list[_Run], moment: tuple[str, int], ranks: np.ndarray) -> Options:
@@ -271,7 +299,7 @@ def _sets(data: str) -> list[np.ndarray]:
     ]
 
 
-@cache
+@lru_cache(maxsize=4096)
 def _ideal(data: str, iteration: int, prior: str, parameter: float) -> np.ndarray:
     """Return the ideal observer's probability of a 1, (sets, K, L − 1).
 
@@ -291,4 +319,5 @@ def _ideal(data: str, iteration: int, prior: str, parameter: float) -> np.ndarra
         weights = of_current * np.bincount(drawn, minlength=len(known))
     smoothing = parameter if prior == "smoothed" else 0.0
     P = np.stack([*ideal_predictions(known, weights, known, smoothing)][1:], axis=1)
-    return P.reshape(len(sets), args["K"], -1)
+    # Many are kept, for both transformers and all sets.
+    return P.astype(np.float32).reshape(len(sets), args["K"], -1)

@@ -64,11 +64,16 @@ def range_in_queue(args: dict, iteration: int) -> range:
     """
     per_set, drawn = args["num_iters_per_set"], _draws(args, iteration)
     oldest = max(0, drawn - args["M"])
-    if args["clear_memory_at_switch"] or args["reset_model_at_switch"]:
+    if _cleared_at_switch(args):
         # The switch to set s is made as iteration s · num_iters_per_set begins. After exactly that many
         # iterations the queue has therefore not been cleared yet.
         oldest = max(oldest, _draws(args, (max(iteration, 1) - 1) // per_set * per_set))
     return range(oldest, drawn)
+
+
+def _cleared_at_switch(args: dict) -> bool:
+    """Tell whether each switch empties the queue."""
+    return args["clear_memory_at_switch"] or args["reset_model_at_switch"]
 
 
 def _draws(args: dict, iteration: int) -> int:
@@ -124,16 +129,18 @@ def queue_occupancy(args: dict, iteration: int, sequence_set: int) -> np.ndarray
     return occupancy(probabilities, draws_in_queue(args, iteration, sequence_set))
 
 
-def queue_half_life(args: dict, ranks: np.ndarray) -> float:
+def queue_half_life(args: dict, sequence_set: int, ranks: np.ndarray) -> float:
     """Return after how many draws from the next set a queue has lost half of a set.
 
-    That is the number at which the mean occupancy of ``ranks`` is half of what it is at the switch. NaN if the
-    model has no queue. ``args`` are the resolved settings of the run.
+    That is the number at which the mean occupancy of ``ranks`` is half of what it is at the switch. It is 0 if the
+    switch empties the queue, and NaN if the model has no queue. ``args`` are the resolved settings of the run.
     """
     if "M" not in args:
         return math.nan
+    if _cleared_at_switch(args):
+        return 0.0
     probabilities = rank_probabilities(args["K"], args["zipf_exponent"])[ranks]
-    stored = draws_in_queue(args, args["num_iters_per_set"], 0)
+    stored = draws_in_queue(args, (sequence_set + 1) * args["num_iters_per_set"], sequence_set)
 
     def share_left(num_draws: int) -> float:
         left = min(stored, args["M"] - num_draws)
@@ -196,7 +203,7 @@ def one_bit_accuracy(args: dict) -> float:
     """
     if "M" not in args or args["H"] > args["N"]:
         return math.nan
-    num_draws = min(args["M"], args["num_iters_per_set"] * args["batch_size"])
+    num_draws = min(args["M"], args["num_iters_per_set"] * args["batch_size_after_switch"])
     held = occupancy(rank_probabilities(args["K"], args["zipf_exponent"]), num_draws)
     recall = held.mean() * one_bit_retrieval(args["N"], args["H"], round(held.sum())).mean()
     return (1 + float(recall)) / 2
