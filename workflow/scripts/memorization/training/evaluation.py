@@ -244,7 +244,12 @@ def prediction_table(key: dict, evaluated: Evaluated, len_context: int) -> pd.Da
     """
     positions = np.arange(len_context)[-evaluated.probabilities.shape[1] :]
     return pd.DataFrame(
-        {**key, "sequence_rank": evaluated.predicted_ranks.astype(np.int32)}
+        {
+            # Small types, because there are many rows.
+            **key,
+            "sequence_set": np.int16(key["sequence_set"]),
+            "sequence_rank": evaluated.predicted_ranks.astype(np.int32),
+        }
         | {f"bit_{n}": column for n, column in zip(positions, evaluated.probabilities.T, strict=True)}
     )
 
