@@ -54,6 +54,6 @@ figure.legend(
     [*handles, theory, occupancy],
     [*labels, "theory: the queue's ideal", "occupancy $1 - (1 - p_r)^{M - t}$"],
     loc="outside lower center",
-    ncols=len(labels) + 2,
+    ncols=4,
 )
 save_figure(figure, snakemake)
