@@ -385,6 +385,11 @@ ADDED = [
         "test_iters_after_switch: [1, 101, 102]",
         "test_iters_after_switch: 101 is more than num_iters_per_set (100): leave it out",
     ),
+    (
+        "num_iters_of_last_set: 50\n    test_iters_after_switch: [1, 51]",
+        "test_iters_after_switch: 51 is more than num_iters_of_last_set (50): leave it out",
+    ),
+    ("saved_iters: [100, 101]", "saved_iters: 101 is more than num_iters_per_set (100): leave it out"),
     *(
         (
             f"num_iters_of_last_set: {wrong}",

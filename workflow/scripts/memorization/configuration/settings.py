@@ -260,10 +260,12 @@ class RunSettings(BaseModel):
                 f"{last} is not a multiple of num_iters_per_epoch ({epoch}) of at most num_iters_per_set "
                 f"({self.num_iters_per_set})",
             )
-        for key in ("test_iters_after_switch", "saved_iters"):
-            late = [t for t in getattr(self, key) or () if t > self.num_iters_per_set]
+        # With one switch, the last set is the only one after it.
+        after_switch = "num_iters_of_last_set" if last and self.num_switches == 1 else "num_iters_per_set"
+        for key, most in (("test_iters_after_switch", after_switch), ("saved_iters", "num_iters_per_set")):
+            late = [t for t in getattr(self, key) or () if t > getattr(self, most)]
             if late:
-                yield (key, f"{late[0]} is more than num_iters_per_set ({self.num_iters_per_set}): leave it out")
+                yield (key, f"{late[0]} is more than {most} ({getattr(self, most)}): leave it out")
 
     def resolved(self) -> dict[str, Any]:
         """Return every setting, with what follows from others filled in, as a flat dict."""
