@@ -16,10 +16,11 @@ from .sequences import HELD_OUT, generate_sequence_set, rank_probabilities
 
 # A probability this close to 1/2 is a tie: the sums of weights round.
 TIE = 1e-12
+_ROWS = 2**18
 
 
 def ideal_predictions(
-    known: np.ndarray, weights: np.ndarray, tested: np.ndarray, smoothing: float = 0.0, value: int = 1
+    known: np.ndarray, weights: np.ndarray, tested: np.ndarray, smoothing: float = 0.0
 ) -> Iterator[np.ndarray]:
     """Yield P(bit n is 1 | the bits before it) for each n = 0 … L−1, (…, T) each.
 
@@ -35,10 +36,20 @@ def ideal_predictions(
         weights: how likely each is, (…, K) of numbers ≥ 0 that need not sum to 1. Each row is an observer.
         tested: the sequences whose bits are predicted, (T, L) of 0/1.
         smoothing: the weight that is added to each value of the next bit.
-        value: the value whose probability is yielded. That of 0 has digits that 1 − P(1) loses near 1.
+    """
+    for _, of_one in _of_both_values(known, weights, tested, smoothing):
+        yield of_one
+
+
+def _of_both_values(
+    known: np.ndarray, weights: np.ndarray, tested: np.ndarray, smoothing: float = 0.0
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield P(bit n is 0) and P(bit n is 1) for each n, see `ideal_predictions`.
+
+    That of 0 has digits that 1 − P(1) loses near 1.
     """
     K, L = known.shape
-    packed = np.concatenate([np.packbits(bits.astype(np.uint8), axis=1) for bits in (known, tested)])
+    packed = np.concatenate([np.packbits(bits, axis=1) for bits in (known, tested)])
     order = np.lexsort(packed.T[::-1])
     shared = _shared_bits(packed[order])
     none = np.zeros((*weights.shape[:-1], len(tested)))
@@ -49,11 +60,15 @@ def ideal_predictions(
     for n in range(L):
         begins = shared < n
         first, group = np.flatnonzero(begins), np.cumsum(begins) - 1
-        has_value = ((packed[order, n // 8] >> (7 - n % 8)) & 1) == value
+        is_one = (packed[order, n // 8] >> (7 - n % 8)) & 1
         all_weight = np.add.reduceat(weight, first, axis=-1) + 2 * smoothing
-        weight_of_value = np.add.reduceat(weight * has_value, first, axis=-1) + smoothing
-        share = np.divide(weight_of_value, all_weight, out=np.full_like(all_weight, 0.5), where=all_weight > 0)
-        yield share[..., group[of_tested]]
+        shares = []
+        for has_value in (1 - is_one, is_one):
+            weight_of_value = np.add.reduceat(weight * has_value, first, axis=-1) + smoothing
+            half = np.full_like(all_weight, 0.5)
+            share = np.divide(weight_of_value, all_weight, out=half, where=all_weight > 0)
+            shares.append(share[..., group[of_tested]])
+        yield shares[0], shares[1]
 
 
 def _shared_bits(packed: np.ndarray) -> np.ndarray:
@@ -93,8 +108,7 @@ def ideal_scores(known: np.ndarray, weights: np.ndarray, tested: np.ndarray, num
     T, L = tested.shape
     sequence_loss, sequence_accuracy = np.zeros(T), np.zeros(T)
     position_loss, position_accuracy = np.empty(L), np.empty(L)
-    of_values = (ideal_predictions(known, weights, tested, value=value) for value in (0, 1))
-    for n, (of_zero, of_one) in enumerate(zip(*of_values, strict=True)):
+    for n, (of_zero, of_one) in enumerate(_of_both_values(known, weights, tested)):
         of_true = np.where(tested[:, n] == 1, of_one, of_zero)
         with np.errstate(divide="ignore"):
             loss = -np.log(of_true)
@@ -132,11 +146,14 @@ def add_ideal(tables: dict[str, pd.DataFrame], sequence_sets: list[np.ndarray], 
         ("positions", "position", "position", offset),
     ):
         table = tables[name]
-        sets, place = table["sequence_set"].to_numpy(), table[key].to_numpy() - first
+        sets, place = table["sequence_set"].to_numpy(), table[key].to_numpy()
         for metric, chance in (("loss", math.log(2)), ("accuracy", 0.5)):
             of_sets = np.stack([getattr(score, f"{kind}_{metric}") for score in scores]).astype(np.float32)
-            # Held-out sequences can be more than those of a set.
-            known = sets != HELD_OUT
-            table[f"ideal_{metric}"] = np.where(
-                known, of_sets[sets, np.where(known, place, 0)], np.float32(chance)
-            )
+            column = np.full(len(table), chance, dtype=np.float32)
+            # Some rows at a time: the indices of all would take as much memory as the table.
+            for start in range(0, len(table), _ROWS):
+                rows = slice(start, start + _ROWS)
+                # Held-out sequences can be more than those of a set.
+                known = sets[rows] != HELD_OUT
+                column[rows][known] = of_sets[sets[rows][known], place[rows][known] - first]
+            table[f"ideal_{metric}"] = column
