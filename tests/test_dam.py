@@ -405,7 +405,7 @@ def test_a_new_set_is_put_into_the_memory_of_weights_that_have_not_seen_it(M):
     args = results["args"]
     never_trained = generate_sequence_set(args["seed"], 2, args["K"], args["N"])
     learner = build_learner(SimpleNamespace(**args), sets)
-    weights = list(weights_with_new_memory(results, learner, never_trained, sets))
+    weights = list(weights_with_new_memory(results, learner, sets))
     assert [name for name, *_ in weights] == ["new_memory", "new_memory_final"]
     for (_, state, _, in_memory), origin, history, sequences in (
         (weights[0], results["pre_switch_state_dict"][0], drawn(args, range(20, 40)), sets[1]),

@@ -41,6 +41,7 @@ class DamLearner:
     Each batch first updates A and B by gradient and then enters the queue.
     """
 
+    has_memory: ClassVar[bool] = True
     swaps: ClassVar[dict[str, tuple[str, ...]]] = {
         "swap_memory": ("memory", "memory_size"),
         "swap_A": ("A_logits",),

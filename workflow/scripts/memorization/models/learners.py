@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -24,6 +24,9 @@ StateDict = dict[str, Any]
 
 class Learner(Protocol):
     """A model with all that changes in training: parameters, optimiser, memory."""
+
+    has_memory: ClassVar[bool]
+    """Whether the model has a memory of sequences beside its parameters."""
 
     swaps: dict[str, tuple[str, ...]]
     """For each kind of swapped weights, the entries of the state dict that are put back (see `is_part`)."""
@@ -78,8 +81,8 @@ class Learner(Protocol):
     def load_state_dict(self, state_dict: StateDict) -> None:
         """Replace the state by one that `state_dict` returned."""
 
-    def refilled(self, state_dict: StateDict, last_drawn: Callable[[int], np.ndarray]) -> StateDict | None:
-        """Return a state with the memory of another set; None if the model has no memory.
+    def refilled(self, state_dict: StateDict, last_drawn: Callable[[int], np.ndarray]) -> StateDict:
+        """Return a state with the memory of another set, of a model that has a memory.
 
         ``last_drawn`` gives the last (number, L) sequences of 0/1, or fewer, that were drawn from that set.
         """

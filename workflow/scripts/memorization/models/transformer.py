@@ -4,10 +4,9 @@ The learner trains a model to predict the next bit, and freezes and swaps parts 
 """
 
 import math
-from collections.abc import Callable
 from functools import cached_property
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -38,6 +37,8 @@ class TransformerLearner:
     order of ``parts``. The embeddings are not: they are the input of the other parts, not a place where
     sequences are stored.
     """
+
+    has_memory: ClassVar[bool] = False
 
     def __init__(self, model: nn.Module, settings: SimpleNamespace):
         self.model = model.to(settings.device)
@@ -140,9 +141,6 @@ class TransformerLearner:
     def load_state_dict(self, state_dict: StateDict) -> None:
         """Replace the parameters by those of ``state_dict``."""
         self.model.load_state_dict(state_dict)
-
-    def refilled(self, state_dict: StateDict, last_drawn: Callable[[int], np.ndarray]) -> None:
-        """Return None: there is no memory to fill."""
 
     def checkpoint(self) -> dict[str, Any]:
         """Return the parameters and the state of the optimiser."""

@@ -185,7 +185,9 @@ def forgetting_fits(runs: list[tuple[pd.DataFrame, dict, dict]]) -> list[pd.Data
     """
     curves = [_curves_by_band(epochs, args) for epochs, args, _ in runs]
     rows: list[list[dict]] = [[] for _ in runs]
-    for seeds in _runs_of_conditions([condition for _, _, condition in runs]):
+    distinct, numbers = _numbers_of_conditions([condition for _, _, condition in runs])
+    for number in range(len(distinct)):
+        seeds = [run for run, of_run in enumerate(numbers) if of_run == number]
         for band, (t, *_) in curves[seeds[0]].items():
             recalls = np.stack([curves[run][band][1] for run in seeds])
             errors = left_out_errors(t, recalls)
@@ -301,19 +303,17 @@ def aggregate(
     Raises ValueError if the function returns other columns than the registry says.
     """
     keys = list(TABLES[table].keys)
-    distinct: list[dict] = []
+    distinct, numbers = _numbers_of_conditions(conditions)
     reduced = []
     if TABLES[table].across:
         rows_of_runs = globals()[table](list(zip(runs, settings, conditions, strict=True)))
     else:
         # A run's table is gone before the next one is read.
         rows_of_runs = map(globals()[table], runs, settings)
-    for rows, condition in zip(rows_of_runs, conditions, strict=True):
+    for rows, number in zip(rows_of_runs, numbers, strict=True):
         if missing := {*keys, *TABLES[table].metrics} - {*rows.columns}:
             raise ValueError(f"the function {table} of tables/aggregation.py lacks {', '.join(sorted(missing))}")
-        if condition not in distinct:
-            distinct.append(condition)
-        reduced.append(rows.assign(condition=distinct.index(condition)))
+        reduced.append(rows.assign(condition=number))
     # Runs without rows would change the types of the columns.
     reduced = [rows for rows in reduced if len(rows)] or reduced[:1]
     tidy = _in_order_of_appearance(pd.concat(reduced, ignore_index=True), keys)
@@ -322,16 +322,10 @@ def aggregate(
     return pd.concat([swept.reset_index(drop=True), result], axis=1)
 
 
-def _runs_of_conditions(conditions: list[dict]) -> list[list[int]]:
-    """Return the places of the runs of each condition: its seeds."""
-    distinct: list[dict] = []
-    places: list[list[int]] = []
-    for place, condition in enumerate(conditions):
-        if condition not in distinct:
-            distinct.append(condition)
-            places.append([])
-        places[distinct.index(condition)].append(place)
-    return places
+def _numbers_of_conditions(conditions: list[dict]) -> tuple[list[dict], list[int]]:
+    """Return the distinct conditions in their order, and which of them each run has."""
+    distinct = [condition for i, condition in enumerate(conditions) if condition not in conditions[:i]]
+    return distinct, [distinct.index(condition) for condition in conditions]
 
 
 def _curves_by_band(epochs: pd.DataFrame, args: dict) -> dict[tuple[int, int], tuple[np.ndarray, ...]]:

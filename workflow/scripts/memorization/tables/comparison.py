@@ -9,16 +9,16 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from functools import cache, cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from ..ideal_observer import ideal_predictions
-from ..sequences import generate_sequence_set, rank_probabilities
+from ..sequences import rank_probabilities
 from .registry import TABLES
-from .theory import drawn_sequences, iteration_of_weights, occupancy
+from .theory import drawn_sequences, iteration_of_weights, occupancy, sequence_sets
 
 # Settings of the data: runs that agree in them saw the same sequences in the same batches.
 _DATA = (
@@ -104,7 +104,7 @@ def _compared(targets: list[_Run], runs: list[_Run], key: dict) -> Iterator[tupl
     coin = [kl_bits(p, np.full_like(p, 0.5)) for p in P]
     for candidate, options_of in _candidates(targets, runs, moment).items():
         options = [
-            options_of(target, key["iter"], key["sequence_set"], moment, table.index.to_numpy())
+            options_of(target, key["iter"], moment, table.index.to_numpy())
             for target, table in zip(targets, tested, strict=True)
         ]
         distances = np.array(
@@ -160,27 +160,27 @@ def _candidates(
 ) -> dict[str, Callable[..., Options]]:
     """Return the candidates that the runs of an experiment allow at one moment.
 
-    Each is a function of the target, the iteration, the set, the key of the predictions and the tested ranks.
+    Each is a function of the target, the iteration, the moment (weights and set) and the tested ranks.
     """
     candidates: dict[str, Callable[..., Options]] = {
-        "coin": lambda target, iteration, sequence_set, moment, ranks: Options(
+        "coin": lambda target, iteration, moment, ranks: Options(
             [math.nan], [np.full((len(ranks), target.args["len_context"] - 1), 0.5)]
         ),
         "occupancy": _occupancy,
-        "ideal_zipf": _ideal_zipf,
-        "ideal_appearances": _ideal_appearances,
-        "ideal_last_draws": _ideal_last_draws,
-        "prefix_tree": _prefix_tree,
+        "ideal_zipf": partial(_of_observer, "zipf"),
+        "ideal_appearances": partial(_of_observer, "appearances"),
+        "ideal_last_draws": partial(_of_observer, "last"),
+        "prefix_tree": partial(_of_observer, "smoothed"),
     }
     runs = [run for run in runs if moment in run.predictions]
     for heads, of_data in _memories(targets, runs).items():
-        candidates[heads] = lambda target, _, __, moment, ranks, of_data=of_data: _of_runs(
+        candidates[heads] = lambda target, _, moment, ranks, of_data=of_data: _of_runs(
             of_data[target.data], moment, ranks
         )
     others = [_from_other_weights(target, runs) for target in targets]
     if all(others):
         of_target = dict(zip(map(id, targets), others, strict=True))
-        candidates["other_weights"] = lambda target, _, __, moment, ranks: _mean_of_runs(
+        candidates["other_weights"] = lambda target, _, moment, ranks: _mean_of_runs(
             of_target[id(target)], moment, ranks
         )
     return candidates
@@ -235,14 +235,15 @@ def _mean_of_runs(runs: list[_Run], moment: tuple[str, int], ranks: np.ndarray) 
     return Options([math.nan], [np.mean(_of_runs(runs, moment, ranks).probabilities, axis=0)])
 
 
-def _occupancy(target: _Run, iteration: int, sequence_set: int, moment: tuple, ranks: np.ndarray) -> Options:
+def _occupancy(target: _Run, iteration: int, moment: tuple[str, int], ranks: np.ndarray) -> Options:
     """Return predictions that are right if a queue holds the sequence.
 
     Otherwise they are a coin's. The parameter is the number of draws that the queue holds.
     """
     p = rank_probabilities(target.args["K"], target.args["zipf_exponent"])
     sets = drawn_sequences(target.args, iteration) // target.args["K"]
-    bits = _sets(target.data)[sequence_set][ranks, 1:]
+    _, sequence_set = moment
+    bits = sequence_sets(target.args)[sequence_set][ranks, 1:]
     options = Options([], [])
     for number in _last_draws(len(sets)):
         held = occupancy(p, int((sets[-number:] == sequence_set).sum()))[ranks, None]
@@ -251,37 +252,11 @@ def _occupancy(target: _Run, iteration: int, sequence_set: int, moment: tuple, r
     return options
 
 
-def _ideal_zipf(target: _Run, iteration: int, sequence_set: int, moment: tuple, ranks: np.ndarray) -> Options:
-    """Return the predictions of who knows the current set and its probabilities."""
-    return Options([math.nan], [_ideal(target.data, iteration, "zipf", 0)[sequence_set][ranks]])
-
-
-def _ideal_appearances(
-    target: _Run, iteration: int, sequence_set: int, moment: tuple, ranks: np.ndarray
-) -> Options:
-    """Return the predictions of who knows all draws from the current set."""
-    return Options([math.nan], [_ideal(target.data, iteration, "appearances", 0)[sequence_set][ranks]])
-
-
-def _ideal_last_draws(
-    target: _Run, iteration: int, sequence_set: int, moment: tuple, ranks: np.ndarray
-) -> Options:
-    """Return the predictions of who knows the last draws, of whichever set."""
-    numbers = _last_draws(len(drawn_sequences(target.args, iteration)))
-    return Options(
-        numbers, [_ideal(target.data, iteration, "last", number)[sequence_set][ranks] for number in numbers]
-    )
-
-
-def _prefix_tree(target: _Run, iteration: int, sequence_set: int, moment: tuple, ranks: np.ndarray) -> Options:
-    """Return the predictions of a smoothed tree of prefixes.
-
-    They are those of all draws from the current set.
-    """
-    return Options(
-        [*_SMOOTHINGS],
-        [_ideal(target.data, iteration, "smoothed", value)[sequence_set][ranks] for value in _SMOOTHINGS],
-    )
+def _of_observer(prior: str, target: _Run, iteration: int, moment: tuple[str, int], ranks: np.ndarray) -> Options:
+    """Return the predictions of an ideal observer with one of the priors of `_ideal`."""
+    parameters = {"last": _last_draws(len(drawn_sequences(target.args, iteration))), "smoothed": [*_SMOOTHINGS]}
+    tried = parameters.get(prior, [math.nan])
+    return Options(tried, [_ideal(target.data, iteration, prior, value)[moment[1]][ranks] for value in tried])
 
 
 def _last_draws(num_draws: int) -> list[int]:
@@ -289,24 +264,16 @@ def _last_draws(num_draws: int) -> list[int]:
     return [*(number for number in _LAST_DRAWS if number < num_draws), num_draws]
 
 
-@cache
-def _sets(data: str) -> list[np.ndarray]:
-    """Return the sequence sets of runs with these settings of the data."""
-    args = json.loads(data)
-    return [
-        generate_sequence_set(args["sequences_seed"], number, args["K"], args["len_context"])
-        for number in range(args["num_switches"] + 1)
-    ]
-
-
 @lru_cache(maxsize=4096)
 def _ideal(data: str, iteration: int, prior: str, parameter: float) -> np.ndarray:
     """Return the ideal observer's probability of a 1, (sets, K, L − 1).
 
     It is that at bits 1 … L−1 of all sequences. Its prior after ``iteration`` iterations is ``zipf``,
-    ``appearances``, ``smoothed`` (by the ``parameter``) or ``last``, the last ``parameter`` draws.
+    ``appearances`` of the current set, these ``smoothed`` by the ``parameter`` (a prefix tree), or ``last``, the
+    last ``parameter`` draws from whichever set.
     """
-    args, sets = json.loads(data), _sets(data)
+    args = json.loads(data)
+    sets = sequence_sets(args)
     known = np.concatenate(sets)
     drawn = drawn_sequences(args, iteration)
     current = drawn[-1] // args["K"]

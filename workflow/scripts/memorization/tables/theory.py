@@ -16,7 +16,7 @@ from ..sequences import (
     cumulative_probabilities,
     generate_sequence_set,
     rank_probabilities,
-    sample_batch_ranks,
+    sample_ranks,
 )
 
 # How many weights of sequences the ideal observers of a queue have at once; this bounds the memory.
@@ -96,11 +96,21 @@ def _drawn(
 ) -> np.ndarray:
     """Return all sequences drawn in a run with these settings."""
     cumulative = cumulative_probabilities(rank_probabilities(K, zipf_exponent))
-    drawn = [np.empty(0, dtype=np.int64)]
-    for iteration in range(num_iters):
-        batch_size = first_batch if iteration < per_set else later_batch
-        drawn.append(iteration // per_set * K + sample_batch_ranks(cumulative, batch_size, seed, iteration))
-    return np.concatenate(drawn)
+    ranks = [
+        sample_ranks(cumulative, first_batch, seed, range(min(per_set, num_iters))),
+        sample_ranks(cumulative, later_batch, seed, range(per_set, num_iters)),
+    ]
+    iterations = np.arange(num_iters)
+    batch_sizes = np.where(iterations < per_set, first_batch, later_batch)
+    return np.repeat(iterations // per_set, batch_sizes) * K + np.concatenate(ranks)
+
+
+def sequence_sets(args: dict) -> list[np.ndarray]:
+    """Return the sequence sets of a run, (K, L) each. The seed gives them."""
+    return [
+        generate_sequence_set(args["sequences_seed"], number, args["K"], args["len_context"])
+        for number in range(args["num_switches"] + 1)
+    ]
 
 
 def iteration_of_weights(args: dict) -> dict[str, int]:
@@ -168,14 +178,10 @@ def queue_ideal_recall(args: dict, iterations: np.ndarray, ranks: np.ndarray) ->
     ``iterations``, and how often. From that it predicts the sequences ``ranks`` of each set. Recall is
     2 · accuracy − 1, with a tie half right. It is NaN if the model has no queue.
     """
-    num_sets = args["num_switches"] + 1
-    shape = len(iterations), num_sets, len(ranks)
+    shape = len(iterations), args["num_switches"] + 1, len(ranks)
     if "M" not in args:
         return np.full(shape, np.nan)
-    sets = [
-        generate_sequence_set(args["sequences_seed"], number, args["K"], args["len_context"])
-        for number in range(num_sets)
-    ]
+    sets = sequence_sets(args)
     known, tested = np.concatenate(sets), np.concatenate([sequences[ranks] for sequences in sets])
     counts = queue_counts(args, iterations).reshape(len(iterations), -1)
     parts = np.array_split(counts, -(-counts.size // _NUM_WEIGHTS))

@@ -71,25 +71,24 @@ def evaluated_weights(results: dict, learner: Learner) -> Iterator[Weights]:
         yield Weights(name, swap_entries(final, pre_switch[0], swapped), appearances)
 
 
-def weights_with_new_memory(
-    results: dict, learner: Learner, never_trained: np.ndarray, sequence_sets: list[np.ndarray]
-) -> Iterator[Weights]:
+def weights_with_new_memory(results: dict, learner: Learner, sequence_sets: list[np.ndarray]) -> Iterator[Weights]:
     """Yield the weights with the memory of a set that they were not trained on.
 
     They tell how the model looks apart from what it has stored. ``new_memory`` are the weights just before the
     first switch with the memory of the set after it. ``new_memory_final`` are the final weights with the memory of
-    ``never_trained`` (K, L), the set that would follow. Nothing is yielded for a model without a memory.
+    the set that would follow, which no training has seen. Nothing is yielded for a model without a memory.
     """
-    pre_switch, num_sets = results["pre_switch_state_dict"], len(sequence_sets)
+    if not learner.has_memory:
+        return
+    args, pre_switch, num_sets = results["args"], results["pre_switch_state_dict"], len(sequence_sets)
+    never_trained = generate_sequence_set(args["sequences_seed"], num_sets, args["K"], args["len_context"])
     final = ("new_memory_final", results["model_state_dict"], never_trained, num_sets)
     before = [("new_memory", state_dict, sequence_sets[1], 1) for state_dict in pre_switch[:1]]
     appearances = final_appearances(results["logs"])
     for name, state_dict, sequences, sequence_set in [*before, final]:
-        last_drawn = partial(last_drawn_sequences, results["args"], sequences, sequence_set)
-        refilled = learner.refilled(state_dict, last_drawn)
-        if refilled is not None:
-            earlier = {number: appearances[number] for number in range(sequence_set)}
-            yield Weights(name, refilled, earlier, {sequence_set: sequences})
+        refilled = learner.refilled(state_dict, partial(last_drawn_sequences, args, sequences, sequence_set))
+        earlier = {number: appearances[number] for number in range(sequence_set)}
+        yield Weights(name, refilled, earlier, {sequence_set: sequences})
 
 
 def last_drawn_sequences(args: dict, sequences: np.ndarray, sequence_set: int, number: int) -> np.ndarray:
@@ -127,14 +126,11 @@ def evaluate_run(results: dict, sequence_sets: list[np.ndarray], num_held_out: i
     held_out = generate_held_out_sequences(
         settings.sequences_seed, num_held_out, settings.len_context, sequence_sets
     )
-    never_trained = generate_sequence_set(
-        settings.sequences_seed, len(sequence_sets), settings.K, settings.len_context
-    )
     sets = dict(enumerate(sequence_sets)) | {HELD_OUT: held_out}
     tables: dict[str, list[pd.DataFrame]] = {"evaluation": [], "positions": [], "predictions": [], "attention": []}
     for weights in chain(
         evaluated_weights(results, learner),
-        weights_with_new_memory(results, learner, never_trained, sequence_sets),
+        weights_with_new_memory(results, learner, sequence_sets),
     ):
         learner.load_state_dict(weights.state_dict)
         if not weights.new_in_memory:
