@@ -80,8 +80,8 @@ def _margin(metric: str) -> float:
 def _probability_above(mean: float, error: float, n: int) -> float:
     """Return the probability that T > mean / error.
 
-    T has Student's t distribution with n − 1 degrees of freedom. NaN if either is. For an ``error`` of 0 it is 0 if
-    the mean is above 0, 1 if it is below, and 1/2 if it is 0.
+    T has Student's t distribution with n − 1 degrees of freedom. NaN if either is. For an ``error`` of 0 it is 0
+    if the mean is above 0, 1 if it is below, and 1/2 if it is 0.
     """
     # Other tables do without it.
     from scipy.special import stdtr
