@@ -21,6 +21,7 @@ from .settings import (
 from .shape import (
     EXPERIMENT_KEYS,
     Condition,
+    ConfigurationFile,
     Defaults,
     Experiment,
     check_shape,
@@ -117,6 +118,7 @@ class Configuration:
 
     cache_dir: str
     results_dir: str
+    claims: str | None
     checkpoint_seconds: float
     runs: tuple[Run, ...]
     figures: dict[str, tuple[str, ...]]
@@ -142,7 +144,7 @@ def read_configuration(config: dict[str, Any], known_figures: Mapping[str, tuple
     mistakes += _mistakes_of_defaults(file.defaults)
     runs = []
     for group, experiment in file.experiments.items():
-        new_mistakes, new_runs = _expand(group, experiment, file.defaults, known_figures)
+        new_mistakes, new_runs = _expand(group, experiment, file, known_figures)
         mistakes += new_mistakes
         runs += new_runs
     if mistakes:
@@ -150,6 +152,7 @@ def read_configuration(config: dict[str, Any], known_figures: Mapping[str, tuple
     return Configuration(
         cache_dir=file.cache_dir,
         results_dir=file.results_dir,
+        claims=file.claims,
         checkpoint_seconds=file.checkpoint_seconds,
         runs=tuple(runs),
         figures={group: tuple(experiment.figures) for group, experiment in file.experiments.items()},
@@ -157,7 +160,7 @@ def read_configuration(config: dict[str, Any], known_figures: Mapping[str, tuple
 
 
 def _expand(
-    group: str, experiment: Experiment, defaults: Defaults, known_figures: Mapping[str, tuple[str, ...]]
+    group: str, experiment: Experiment, file: ConfigurationFile, known_figures: Mapping[str, tuple[str, ...]]
 ) -> tuple[list[str], list[Run]]:
     """Return the mistakes of one experiment, and its runs if there are none."""
     path = f"experiments.{shown_key(group)}"
@@ -165,7 +168,7 @@ def _expand(
     unsweepable = [*_swept_lists(path, experiment), *_too_many_runs(path, experiment)]
     if unsweepable:
         return [*mistakes, *unsweepable], []
-    found = [_validate(path, given, paths, defaults) for given, paths in _combinations(path, experiment)]
+    found = [_validate(path, given, paths, file.defaults) for given, paths in _combinations(path, experiment)]
     mistakes += [mistake for new_mistakes, _ in found for mistake in new_mistakes]
     if mistakes:
         return mistakes, []
@@ -177,7 +180,8 @@ def _expand(
         for need in known_figures[figure]
         if not NEEDS[need][0](conditions, keys)
     ]
-    runs = [run for settings in conditions for run in _runs(group, settings, keys, experiment)]
+    seeds = range(file.first_seed, file.first_seed + experiment.seeds)
+    runs = [run for settings in conditions for run in _runs(group, settings, keys, experiment, seeds)]
     return mistakes + _mistakes_of_names(path, runs, experiment), runs
 
 
@@ -313,7 +317,7 @@ def _mistakes_of_keys(path: str, model: str, keys: list[str], paths: dict[str, s
         if key in EXPERIMENT_KEYS:
             wrong = "not a setting; it belongs to an experiment as a whole"
         elif key == "seed":
-            wrong = f"a seed is not set by hand; set {path}.seeds, how many there are"
+            wrong = f"a seed is not set by hand; set {path}.seeds, how many there are, and first_seed"
         elif others:
             wrong = f"a setting of {' and '.join(others)}, which {model} has not; leave it out"
         else:
@@ -354,7 +358,7 @@ def _condition_keys(conditions: list[RunSettings], experiment: Experiment) -> li
     return list(dict.fromkeys(["model", *_swept(experiment), *different]))
 
 
-def _runs(group: str, settings: RunSettings, keys: list[str], experiment: Experiment) -> list[Run]:
+def _runs(group: str, settings: RunSettings, keys: list[str], experiment: Experiment, seeds: range) -> list[Run]:
     """Return the runs of one condition, one for each seed."""
     resolved = settings.resolved()
     # As resolved: what null stands for, and 0 for the exponent of a uniform sampling. A seed that is null is that
@@ -376,7 +380,7 @@ def _runs(group: str, settings: RunSettings, keys: list[str], experiment: Experi
             settings.model_copy(update={"seed": seed}).resolved(),
             condition,
         )
-        for seed in range(experiment.seeds)
+        for seed in seeds
     ]
 
 
@@ -389,7 +393,7 @@ def run_name(model: str, condition: dict[str, Any], seed: int) -> str:
 
 def _mistakes_of_names(path: str, runs: list[Run], experiment: Experiment) -> list[str]:
     """Return a line for each name that two runs have, or that is too long."""
-    names = Counter(run.name for run in runs if run.settings["seed"] == 0)
+    names = Counter(run.name for run in runs if run.settings["seed"] == runs[0].settings["seed"])
     lists = {key for condition in experiment.conditions for key in condition.settings if _is_list_setting(key)}
     hint = f" ({', '.join(sorted(lists))} tells no conditions apart)" if lists else ""
     return [

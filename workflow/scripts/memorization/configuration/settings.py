@@ -17,7 +17,7 @@ from pydantic_core import PydanticUndefined
 from .wording import shown
 
 
-def _yaml_float(value: Any) -> Any:
+def yaml_float(value: Any) -> Any:
     """Return a text such as ``1e-3`` as a number, any other value as it is.
 
     YAML 1.1 reads a mantissa without a point as a text.
@@ -27,7 +27,7 @@ def _yaml_float(value: Any) -> Any:
     return value
 
 
-Number = Annotated[float, BeforeValidator(_yaml_float)]
+Number = Annotated[float, BeforeValidator(yaml_float)]
 # The upper limit of every count. It keeps sums and products of settings far from overflow.
 LARGEST = 10**9
 Count = Annotated[int, Field(le=LARGEST)]
@@ -187,7 +187,7 @@ class RunSettings(BaseModel):
         stage=Stage.SWITCH,
         default=False,
     )
-    lr_after_switch: Annotated[float, Field(gt=0), BeforeValidator(_yaml_float)] | None = _setting(
+    lr_after_switch: Annotated[float, Field(gt=0), BeforeValidator(yaml_float)] | None = _setting(
         "learning rate from the first switch on; null: lr", stage=Stage.SWITCH, default=None, neutral=None
     )
     batch_size_after_switch: Annotated[Count, Field(ge=1)] | None = _setting(

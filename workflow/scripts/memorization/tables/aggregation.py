@@ -28,8 +28,9 @@ CONFIDENCE = 0.95
 THRESHOLDS = (0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 
 # The functions below have the names of `registry.TABLES`. Each takes the source table of a run and the run's
-# resolved settings, and returns the run's rows of the table: its keys, and the numbers to average over seeds. One
-# whose table is `across` runs takes all of them and returns the rows of each.
+# resolved settings, with the first seed of the experiment as `first_seed` beside them. It returns the run's rows
+# of the table: its keys, and the numbers to average over seeds. One whose table is `across` runs takes all of them
+# and returns the rows of each.
 
 
 def by_epoch(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
@@ -91,7 +92,7 @@ def attention_maps(attention: pd.DataFrame, args: dict) -> pd.DataFrame:
     attention = attention[attention["layer"] == 0]
     keys = [key for key in TABLES["attention_maps"].keys if key != "head"]
     over_heads = attention.groupby(keys, sort=False)["attention"].mean().reset_index().assign(head=-1)
-    return pd.concat([over_heads, attention] if args["seed"] == 0 else [over_heads])
+    return pd.concat([over_heads, attention] if args["seed"] == args["first_seed"] else [over_heads])
 
 
 def occupancy(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
@@ -305,6 +306,8 @@ def aggregate(
     keys = list(TABLES[table].keys)
     distinct, numbers = _numbers_of_conditions(conditions)
     reduced = []
+    first_seed = min((one.get("seed", 0) for one in settings), default=0)
+    settings = [one | {"first_seed": first_seed} for one in settings]
     if TABLES[table].across:
         rows_of_runs = globals()[table](list(zip(runs, settings, conditions, strict=True)))
     else:

@@ -147,8 +147,18 @@ TABLES = {
         columns=("weights", "sequence_set", "loss"),
     ),
 }
+PARTS = ("mean", "low", "high")
 # The columns of a condition are those before the first of these: no setting may have the name of a key.
 KEYS = frozenset(key for table in TABLES.values() for key in table.keys)
+
+
+def numbers_of_table(table: str) -> dict[str, tuple[str, ...]]:
+    """Return the numbers that a table has in every row, each with its columns.
+
+    They are the mean and the bounds of its interval, or a single column.
+    """
+    of_metrics = {metric: tuple(f"{metric}_{part}" for part in PARTS) for metric in TABLES[table].metrics}
+    return of_metrics | {"num_seeds": ("num_seeds",)}
 
 
 class FigureScriptError(ValueError):
@@ -207,6 +217,6 @@ def read_table_of_group(path: str | Path) -> "pd.DataFrame":
     # The plan does without pandas.
     from ..storage.cache import read_table
 
-    table = TABLES[Path(path).stem]
-    means = [f"{metric}_{part}" for metric in table.metrics for part in ("mean", "low", "high")]
-    return read_table(path, needed=["model", *table.keys, "num_seeds", *means])
+    name = Path(path).stem
+    numbers = [column for columns in numbers_of_table(name).values() for column in columns]
+    return read_table(path, needed=["model", *TABLES[name].keys, *numbers])
