@@ -189,11 +189,6 @@ def set_label(sequence_set: int) -> str:
     return f"set {sequence_set} ({'pre' if sequence_set < 1 else 'post'}-switch)"
 
 
-def ranks_label(low: int, high: int) -> str:
-    """Return what a figure calls a band of ranks."""
-    return f"rank {low}" if low == high else f"ranks {low} – {high}"
-
-
 def lines(*parts: str) -> str:
     """Return the parts of a label that are not empty, one below the other."""
     return "\n".join(filter(None, parts))

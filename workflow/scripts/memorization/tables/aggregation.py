@@ -14,7 +14,7 @@ from ..ideal_observer import TIE
 from ..sequences import HELD_OUT, rank_probabilities
 from .comparison import model_comparison  # noqa: F401
 from .contrasts import CONFIDENCE, paired_differences
-from .fits import FORMS, fit_forgetting, half_life_of_curve, left_out_errors
+from .fits import FORMS, errors_of_other_seeds, fit_forgetting, half_life_of_curve, left_out_errors
 from .registry import RANK_BAND, TABLES, WITH_IDEAL
 from .student import two_sided_quantile
 from .survival import median_times
@@ -140,15 +140,16 @@ def retrieval(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
 
 
 def forgetting(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
-    """Return each set after it was left, by iterations since then and bands of rank.
+    """Return each set after it was left, by iterations and by sequences drawn since then.
 
     The mean occupancy of the tested sequences stands beside, and their recall by the best retrieval from the queue
     (NaN for a model without a queue).
     """
-    since = _with_rank_bands(_since_left(epochs, args), args)
-    means = _mean_over_sequences(since, ("iter", *TABLES["forgetting"].keys))
-    beside = _queue_by_band(since, args)
-    return means.merge(beside, how="left", on=["iter", "sequence_set", "rank_low"]).drop(columns="iter")
+    since = _since_left(epochs, args)
+    means = _mean_over_sequences(since, ("iter", "sequence_set", "iters_since_switch"))
+    means = means.merge(_queue_at_tests(since, args), how="left", on=["iter", "sequence_set"])
+    draws = means["iters_since_switch"].astype("int64") * args["batch_size_after_switch"]
+    return means.assign(draws_since_switch=draws).drop(columns="iter")
 
 
 def iterations_to_accuracy(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
@@ -179,50 +180,43 @@ def iterations_to_accuracy(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
 def forgetting_curves(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
     """Return the recall of earlier sets against the iterations since each was left.
 
-    Recall is 2 · accuracy − 1, its mean over the tested sequences of all sets that were left; for all ranks
-    (``rank_low`` 0, ``rank_high`` K − 1) and for bands of them. Beside it stand the recall of the ideal observer
-    that knows the set, and each fitted form. A run without a switch contributes no rows.
+    Recall is 2 · accuracy − 1, its mean over the tested sequences of all sets that were left. Beside it stand the
+    recall of the ideal observer that knows the set, and each fitted form. A run without a switch has no rows.
     """
-    keys, metrics = TABLES["forgetting_curves"].keys, TABLES["forgetting_curves"].metrics
-    curves = [pd.DataFrame(columns=[*keys, *metrics], dtype=float).astype(dict.fromkeys(keys, int))]
-    for band, (t, recall, ideal) in _curves_by_band(epochs, args).items():
-        fits = fit_forgetting(t, recall)
-        fitted = {form: fits[form].fitted if form in fits else math.nan for form in FORMS}
-        bounds = dict(zip(RANK_BAND, band, strict=True))
-        measured = {"iters_since_switch": t, "recall": recall, "ideal_recall": ideal}
-        curves.append(pd.DataFrame({**bounds, **measured, **fitted}))
-    return pd.concat(curves[1:] or curves)
+    t, recall, ideal = _curve(epochs, args)
+    fits = fit_forgetting(t, recall)
+    fitted = {form: fits[form].fitted if form in fits else np.full(len(t), math.nan) for form in FORMS}
+    return pd.DataFrame({"iters_since_switch": t, "recall": recall, "ideal_recall": ideal, **fitted})
 
 
 def forgetting_fits(runs: list[tuple[pd.DataFrame, dict, dict]]) -> list[pd.DataFrame]:
     """Return the laws fitted to each run's recall, and their errors on the run.
 
-    The error is that of the law fitted to the other seeds of the condition (`left_out_errors`). ``above_best`` is
-    the error less that of the law with the least mean error over the seeds. ``tau`` is in iterations; ``beta`` is
-    NaN for the exponential, which has none.
+    The error is that of the law fitted to the other seeds of the condition (`left_out_errors`). ``excess_error``
+    is the error less that of the mean curve of these seeds (`errors_of_other_seeds`). ``tau`` is in iterations; a
+    parameter that a law does not have is NaN.
     """
-    curves = [_curves_by_band(epochs, args) for epochs, args, _ in runs]
+    curves = [_curve(epochs, args) for epochs, args, _ in runs]
     rows: list[list[dict]] = [[] for _ in runs]
     distinct, numbers = _numbers_of_conditions([condition for _, _, condition in runs])
     for number in range(len(distinct)):
         seeds = [run for run, of_run in enumerate(numbers) if of_run == number]
-        for band, (t, *_) in curves[seeds[0]].items():
-            recalls = np.stack([curves[run][band][1] for run in seeds])
-            errors = left_out_errors(t, recalls)
-            best = min(errors.values(), key=np.mean)
-            for place, run in enumerate(seeds):
-                rows[run] += [
-                    {
-                        **dict(zip(RANK_BAND, band, strict=True)),
-                        "form": form,
-                        **fit.parameters,
-                        "left_out_error": errors[form][place],
-                        "above_best": errors[form][place] - best[place],
-                    }
-                    for form, fit in fit_forgetting(t, recalls[place]).items()
-                ]
+        t, recalls = curves[seeds[0]][0], np.stack([curves[run][1] for run in seeds])
+        if not len(t):
+            continue
+        errors, of_others = left_out_errors(t, recalls), errors_of_other_seeds(recalls)
+        for place, run in enumerate(seeds):
+            rows[run] = [
+                {
+                    "form": form,
+                    **fit.parameters,
+                    "left_out_error": errors[form][place],
+                    "excess_error": errors[form][place] - of_others[place],
+                }
+                for form, fit in fit_forgetting(t, recalls[place]).items()
+            ]
     keys, metrics = TABLES["forgetting_fits"].keys, TABLES["forgetting_fits"].metrics
-    types = dict.fromkeys(RANK_BAND, int) | {"form": str} | dict.fromkeys(metrics, float)
+    types = {"form": str} | dict.fromkeys(metrics, float)
     return [pd.DataFrame(of_run, columns=[*keys, *metrics]).astype(types) for of_run in rows]
 
 
@@ -357,24 +351,16 @@ def _numbers_of_conditions(conditions: list[dict]) -> tuple[list[dict], list[int
     return distinct, [distinct.index(condition) for condition in conditions]
 
 
-def _curves_by_band(epochs: pd.DataFrame, args: dict) -> dict[tuple[int, int], tuple[np.ndarray, ...]]:
-    """Return the times, the recall and the ideal recall of each band of rank.
+def _curve(epochs: pd.DataFrame, args: dict) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the times since a set was left, the recall and the ideal recall, (n,) each.
 
-    The keys are the bounds of the bands. All ranks together come first.
+    The recall at a time is the mean over the tested sequences of all sets that were left.
     """
-    curves = {}
-    earlier = _with_rank_bands(_since_left(epochs, args), args)
-    # One pass over the tests: their number and the sum of their accuracy in each band at each time.
-    keys = ("sequence_set", "iters_since_switch", *RANK_BAND)
-    metrics = ["accuracy", "ideal_accuracy"]
-    sums_by_band = _sums_over_sequences(earlier, keys, tuple(metrics))
-    all_ranks = sums_by_band.assign(rank_low=0, rank_high=args["K"] - 1)
-    for table in (all_ranks, sums_by_band):
-        for band, rows in table.groupby(list(RANK_BAND)):
-            sums = rows.groupby("iters_since_switch")[[*metrics, NUM_SEQUENCES]].sum()
-            recalls = (2 * sums[metric] / sums[NUM_SEQUENCES] - 1 for metric in metrics)
-            curves[band] = sums.index.to_numpy(), *(recall.to_numpy() for recall in recalls)
-    return curves
+    metrics = ("accuracy", "ideal_accuracy")
+    means = _mean_over_sequences(_since_left(epochs, args), ("iters_since_switch",), metrics)
+    means = means.sort_values("iters_since_switch")
+    recalls = (2 * means[metric].to_numpy() - 1 for metric in metrics)
+    return means["iters_since_switch"].to_numpy(), *recalls
 
 
 def _mean_over_sequences(
@@ -469,26 +455,19 @@ def _since_left(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
     return epochs[shown].assign(iters_since_switch=since[shown])
 
 
-def _queue_by_band(tested: pd.DataFrame, args: dict) -> pd.DataFrame:
+def _queue_at_tests(tested: pd.DataFrame, args: dict) -> pd.DataFrame:
     """Return the mean occupancy and the mean recall of the queue's ideal.
 
-    There is a row for each moment, set and band of rank. The ``tested`` sequences are the same at each moment.
+    There is a row for each moment and set. The ``tested`` sequences are the same at each moment.
     """
-    bands = tested[["sequence_rank", "rank_low"]].drop_duplicates().sort_values("sequence_rank")
-    rank_low, first, count = np.unique(bands["rank_low"], return_index=True, return_counts=True)
-    ranks = bands["sequence_rank"].to_numpy()
+    ranks = np.sort(tested["sequence_rank"].unique())
     moments = tested[["iter", "sequence_set"]].drop_duplicates()
     iterations, place = np.unique(moments["iter"], return_inverse=True)
-    recall = np.empty((0, len(ranks)))
+    recall = np.empty((0, 1))
     if len(moments):
         recall = queue_ideal_recall(args, iterations, ranks)[place, moments["sequence_set"]]
-    held = [queue_occupancy(args, *moment)[ranks] for moment in moments.itertuples(index=False)]
-    means = {
-        name: (np.add.reduceat(np.reshape(values, recall.shape), first, axis=1) / count).ravel()
-        for name, values in (("occupancy", held), ("queue_ideal_recall", recall))
-    }
-    rows = moments.loc[moments.index.repeat(len(rank_low))]
-    return rows.assign(rank_low=np.tile(rank_low, len(moments)), **means)
+    held = [queue_occupancy(args, *moment)[ranks].mean() for moment in moments.itertuples(index=False)]
+    return moments.assign(occupancy=held, queue_ideal_recall=recall.mean(axis=1))
 
 
 def _with_rank_bands(table: pd.DataFrame, args: dict) -> pd.DataFrame:

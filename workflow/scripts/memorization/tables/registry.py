@@ -18,7 +18,13 @@ WITH_IDEAL = (*METRICS, "ideal_loss", "ideal_accuracy")
 WEIGHTED = tuple(f"weighted_{metric}" for metric in WITH_IDEAL)
 RANK_BAND = ("rank_low", "rank_high")
 PARTS = ("mean", "low", "high")
-FORMS_OF_FORGETTING = ("exponential", "power_law", "stretched_exponential")
+FORMS_OF_FORGETTING = (
+    "exponential",
+    "power_law",
+    "stretched_exponential",
+    "exponential_with_floor",
+    "stretched_exponential_with_floor",
+)
 
 
 @dataclass(frozen=True)
@@ -126,21 +132,21 @@ TABLES = {
     ),
     "forgetting": Table(
         source="epochs",
-        keys=("sequence_set", "iters_since_switch", *RANK_BAND),
+        keys=("sequence_set", "iters_since_switch", "draws_since_switch"),
         metrics=(*WITH_IDEAL, "occupancy", "queue_ideal_recall"),
         columns=("iter", "sequence_set", "sequence_rank", *WITH_IDEAL),
     ),
     "forgetting_curves": Table(
         source="epochs",
-        keys=(*RANK_BAND, "iters_since_switch"),
+        keys=("iters_since_switch",),
         metrics=("recall", "ideal_recall", *FORMS_OF_FORGETTING),
-        columns=("iter", "sequence_set", "sequence_rank", "accuracy", "ideal_accuracy"),
+        columns=("iter", "sequence_set", "accuracy", "ideal_accuracy"),
     ),
     "forgetting_fits": Table(
         source="epochs",
-        keys=(*RANK_BAND, "form"),
-        metrics=("amplitude", "tau", "beta", "left_out_error", "above_best"),
-        columns=("iter", "sequence_set", "sequence_rank", "accuracy", "ideal_accuracy"),
+        keys=("form",),
+        metrics=("amplitude", "tau", "beta", "floor", "left_out_error", "excess_error"),
+        columns=("iter", "sequence_set", "accuracy", "ideal_accuracy"),
         across=True,
     ),
     "half_life": Table(
