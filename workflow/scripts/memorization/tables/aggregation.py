@@ -15,7 +15,7 @@ from ..sequences import HELD_OUT, rank_probabilities
 from .comparison import model_comparison  # noqa: F401
 from .contrasts import CONFIDENCE, paired_differences
 from .fits import FORMS, errors_of_other_seeds, fit_forgetting, half_life_of_curve, left_out_errors
-from .registry import RANK_BAND, TABLES, WITH_IDEAL
+from .registry import TABLES, WITH_IDEAL
 from .student import two_sided_quantile
 from .survival import median_times
 from .theory import (
