@@ -61,6 +61,16 @@ def contrasts(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
     return means.melt(keys, CONTRASTED, var_name="metric").assign(seed=args["seed"])
 
 
+def contrasts_while_learning(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
+    """Return the means over the tests of each set during its training, a row for each of `CONTRASTED`.
+
+    The tests are those at the ends of epochs, so that a set that is learned sooner has the higher accuracy.
+    """
+    means = _plain_and_weighted_means(_tests_while_learning(epochs, args), ("sequence_set",), args)
+    means = _with_fraction_of_ideal(means)
+    return means.melt(["sequence_set"], CONTRASTED, var_name="metric").assign(seed=args["seed"])
+
+
 def by_rank(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
     """Return the mean over bands of rank.
 
@@ -159,9 +169,7 @@ def iterations_to_accuracy(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
     whose accuracy is not below it; NaN if there is none in the ``trained_iterations`` on the set. The accuracy of
     the ideal observer stands beside.
     """
-    # The first set has no tests in an epoch: with those of later sets, these would seem to be learned sooner.
-    ends = epochs["iter"] % args["num_iters_per_epoch"] == 0
-    current = epochs[ends & (epochs["sequence_set"] == epochs["current_set"])]
+    current = _tests_while_learning(epochs, args)
     accuracy = _mean_over_sequences(current, ("sequence_set", "iter"), ("accuracy", "ideal_accuracy"))
     accuracy = accuracy.astype({"sequence_set": "int64"})
     accuracy["iterations"] = accuracy["iter"] - accuracy["sequence_set"] * args["num_iters_per_set"]
@@ -338,6 +346,7 @@ def aggregate(
     tidy = _in_order_of_appearance(pd.concat(reduced, ignore_index=True), keys)
     over_seeds = {
         "contrasts": partial(paired_differences, conditions=distinct, references=references),
+        "contrasts_while_learning": partial(paired_differences, conditions=distinct, references=references),
         "iterations_to_accuracy": median_times,
     }.get(table, _means_and_intervals)
     result = over_seeds(tidy, ["condition", *keys])
@@ -439,6 +448,13 @@ def _weighted_sums(
         for name, values in zip(sums, [1.0, *(column[rows] for column in columns)], strict=True):
             sums[name][first:after] = np.add.reduceat(weight * values, within)
     return sums
+
+
+def _tests_while_learning(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
+    """Return the tests of each set at the ends of the epochs of its training."""
+    # The first set has no tests in an epoch: with those of later sets, these would seem to be learned sooner.
+    ends = epochs["iter"] % args["num_iters_per_epoch"] == 0
+    return epochs[ends & (epochs["sequence_set"] == epochs["current_set"])]
 
 
 def _since_left(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:

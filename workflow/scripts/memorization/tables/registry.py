@@ -18,6 +18,14 @@ WITH_IDEAL = (*METRICS, "ideal_loss", "ideal_accuracy")
 WEIGHTED = tuple(f"weighted_{metric}" for metric in WITH_IDEAL)
 RANK_BAND = ("rank_low", "rank_high")
 PARTS = ("mean", "low", "high")
+STATISTICS_OF_PAIRS = (
+    *(f"difference_{part}" for part in PARTS),
+    "p_value",
+    "p_holm",
+    "p_equivalent",
+    "seeds_for_80_percent",
+    "reference",
+)
 FORMS_OF_FORGETTING = (
     "exponential",
     "power_law",
@@ -96,17 +104,16 @@ TABLES = {
         source="evaluation",
         keys=("weights", "sequence_set", "metric"),
         metrics=("value", "seed"),
-        statistics=(
-            "difference_mean",
-            "difference_low",
-            "difference_high",
-            "p_value",
-            "p_holm",
-            "p_equivalent",
-            "seeds_for_80_percent",
-            "reference",
-        ),
+        statistics=STATISTICS_OF_PAIRS,
         columns=("weights", "sequence_set", "sequence_rank", *WITH_IDEAL),
+        paired=True,
+    ),
+    "contrasts_while_learning": Table(
+        source="epochs",
+        keys=("sequence_set", "metric"),
+        metrics=("value", "seed"),
+        statistics=STATISTICS_OF_PAIRS,
+        columns=("iter", "current_set", "sequence_set", "sequence_rank", *WITH_IDEAL),
         paired=True,
     ),
     "by_position": Table(source="positions", keys=("weights", "sequence_set", "position")),
