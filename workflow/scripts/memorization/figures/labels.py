@@ -138,8 +138,8 @@ def look_of_heads(initial_heads: str, trained: bool) -> dict[str, Any]:
 
     The words are arguments of ``drawing.draw_points``. The markers of untrained models are hollow.
     """
-    colour, marker = {"one_bit": (ORANGE, "D"), "random": (BLUE, "o")}[initial_heads]
-    words = {"one_bit": "one bit", "random": "random"}[initial_heads]
+    colour, marker = {"one_bit": (RED, "o"), "random": (ORANGE, "D")}[initial_heads]
+    words = {"one_bit": "one-bit heads", "random": "random heads"}[initial_heads]
     label = f"{words}, {'trained' if trained else 'untrained'}"
     return {"color": colour, "marker": marker, "label": label} | ({} if trained else {"markerfacecolor": "white"})
 
