@@ -48,13 +48,17 @@ Line = Annotated[str, Field(min_length=1, json_schema_extra={"allowed": "a text"
 class Claim(Shape):
     """One claim: a sentence, and what must be true of a table for it to hold."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"allowed": "a mapping with experiment, sentence, table, rows and holds"}
+    )
+
     experiment: Line = Field(description="the experiment that it is about")
     sentence: Line = Field(
         description="the claim in words; `{accuracy}` stands for the mean and the interval of this number in the "
         "rows, `{accuracy:.3f}` for the same with three decimals"
     )
     table: Line = Field(description="the table that has the numbers")
-    rows: dict[str, Annotated[list[Any], BeforeValidator(_listed)]] = Field(
+    rows: dict[Any, Annotated[list[Any], BeforeValidator(_listed)]] = Field(
         default_factory=dict,
         description="the rows of the table that it is about: for each of some columns a value or a list of values",
         json_schema_extra={"allowed": "a mapping from columns to values"},
@@ -66,7 +70,7 @@ class Claim(Shape):
     title: Line | None = Field(None, description="the title of that figure if its claims hold")
 
 
-class _File(RootModel[dict[Annotated[str, BeforeValidator(_name_of_claim)], Claim]]):
+class _File(RootModel[dict[Annotated[Any, BeforeValidator(_name_of_claim)], Claim]]):
     model_config = ConfigDict(strict=True, json_schema_extra={"allowed": "a mapping from names to claims"})
 
 
@@ -88,14 +92,16 @@ def read_claims(
     path = configuration.claims
     if path is None:
         return {}
-    if wrong := mistake_of_file(path, "a mapping from names to claims"):
+    if wrong := mistake_of_file(path, "a mapping from names to claims", "report/claims.yaml"):
         raise ConfigurationError([wrong])
     content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     try:
         claims = _File.model_validate(content).root
     except ValidationError as error:
         details = error.errors(include_url=False)
-        raise ConfigurationError([f"{path}: {line_of_mistake(detail, _File)}" for detail in details]) from error
+        raise ConfigurationError(
+            [f"{path}: {line_of_mistake(detail, _File).removeprefix(': ')}" for detail in details]
+        ) from error
     mistakes = [
         f"{path}: {name}.{wrong}"
         for name, claim in claims.items()
