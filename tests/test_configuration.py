@@ -97,6 +97,40 @@ def test_an_experiment_is_the_union_of_its_conditions():
     assert {run.settings.get("eta") for run in runs} == {None, 5}
 
 
+@pytest.mark.parametrize(
+    "reference, expected",
+    [
+        ({}, {"gpt": (1e-3, "none"), "dam": (1e-2, "none")}),
+        # YAML reads the first as a text. A setting that a model lacks does not count for it.
+        ({"lr": "1e-3", "freeze": "none"}, {"gpt": (1e-3, "none")}),
+        ({"lr": 0.01, "freeze": "none", "num_layers": 2}, {"gpt": (1e-2, "none"), "dam": (1e-2, "none")}),
+    ],
+)
+def test_the_reference_of_a_model_is_its_first_condition_or_the_one_that_is_named(reference, expected):
+    sizes = "K: 30, batch_size: 16, num_iters_per_set: 100, num_iters_per_epoch: 50"
+    text = f"""
+    experiments:
+      freeze:
+        seeds: 2
+        num_switches: 1
+        conditions:
+          - model: gpt
+            sweep: {{lr: [1e-3, 1e-2], freeze: [none, mlp]}}
+            {sizes.replace(", ", chr(10) + 12 * " ")}
+            len_context: 12
+            num_heads: 2
+            num_layers: 2
+          - {{model: dam, N: 20, H: 4, M: 50, lr: 1e-2, {sizes}, sweep: {{freeze: [none, A]}}}}
+    """
+    config = yaml.safe_load(text)
+    config["experiments"]["freeze"]["reference"] = reference
+    if len(expected) == 1:
+        config["experiments"]["freeze"]["conditions"].pop()
+    references = read_configuration(config, FIGURES).references["freeze"]
+    assert {model: (one["lr"], one["freeze"]) for model, one in references.items()} == expected
+    assert all(one["model"] == model for model, one in references.items())
+
+
 def test_uniform_sampling_is_zipf_with_exponent_zero():
     config = configuration(sequence_sampling_distribution="uniform", zipf_exponent=2)
     assert read_configuration(config, FIGURES).runs[0].settings["zipf_exponent"] == 0
@@ -417,6 +451,15 @@ ADDED = [
     ("conditions: [{lr: 0.1}, {lrr: 1}]", "conditions.1.lrr: unknown setting; did you mean lr?"),
     ("conditions: [{sweep: {lr: [0.1, -1]}}]", "conditions.0.sweep.lr: -1 is not a positive number"),
     ("conditions: [{freeze: mlp}]", "sweep.freeze: also in experiments.freeze.conditions.0; give it in one place"),
+    ("reference: mlp", 'reference: "mlp" is not a mapping of settings'),
+    ("reference: {frieze: mlp}", "reference.frieze: unknown setting; did you mean freeze?"),
+    ("reference: {M: 30}", "reference.M: a setting of dam, which one_layer_attention has not; leave it out"),
+    (
+        "reference: {freeze: attention, K: 30}",
+        'reference: no condition of one_layer_attention with freeze "attention" and K 30; give settings that',
+    ),
+    ("reference: {freeze: [mlp]}", 'reference: no condition of one_layer_attention with freeze ["mlp"]; give'),
+    ("reference: {K: 30}", "reference: 2 conditions of one_layer_attention with K 30; give settings that exactly"),
 ]
 # What is added to the good file beside its experiments.
 BESIDE = [
@@ -444,6 +487,10 @@ DAM = [
     (
         "figures: [swap_by_size]",
         "figures: swap_by_size needs a switch: set num_switches to 1 or more, or leave it out",
+    ),
+    (
+        "figures: [contrasts]",
+        "figures: contrasts needs two conditions of one model: give a setting several values in sweep",
     ),
     (
         "figures: [attention_by_bits]",

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import train_small_run
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -42,10 +42,10 @@ def evaluation(accuracy, ideal=0.9, weights="final"):
 def contrasts(runs, reference):
     """The table of runs (condition, seed, accuracies), each condition a value of ``freeze``."""
     conditions = [{"model": "gpt", "freeze": freeze} for freeze, _, _ in runs]
-    settings = [{"K": 3, "zipf_exponent": 1.0, "seed": seed} for _, seed, _ in runs]
+    resolved = [{"K": 3, "zipf_exponent": 1.0, "seed": seed} for _, seed, _ in runs]
     tables = [evaluation(accuracy) for _, _, accuracy in runs]
     references = {"gpt": {"model": "gpt", "freeze": reference}}
-    table = aggregation.aggregate("contrasts", tables, conditions, settings, references)
+    table = aggregation.aggregate("contrasts", tables, conditions, resolved, references)
     return table.set_index(["freeze", "metric"])
 
 
@@ -101,6 +101,7 @@ def test_the_metrics_of_a_model_without_other_conditions_have_no_contrasts():
     assert contrasts([("a", seed, [0.5, 0.6, 0.7]) for seed in (0, 1)], "a").empty
 
 
+@settings(deadline=None)
 @given(DIFFERENCES)
 def test_the_tests_of_a_difference_are_those_of_scipy(differences):
     x = np.array(differences)
@@ -120,6 +121,7 @@ def test_the_tests_of_a_difference_are_those_of_scipy(differences):
     assert (found["p_value"] < 0.05) == (low > 0 or high < 0)
 
 
+@settings(deadline=None)
 @given(DIFFERENCES)
 def test_swapping_a_condition_and_its_reference_turns_the_sign_alone(differences):
     there, back = (difference_over_seeds(sign * np.array(differences), 0.02) for sign in (1, -1))
@@ -204,6 +206,7 @@ def test_the_median_of_times_and_its_interval_are_those_worked_out_by_hand():
     assert median_with_interval(np.array([40.0]), np.array([True]))[0] == 40
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 20), st.booleans()), min_size=1, max_size=12), st.integers(2, 50))
 def test_the_median_of_times_follows_the_unit_of_time(seeds, unit):
     times, reached = (np.array(values) for values in zip(*seeds, strict=True))

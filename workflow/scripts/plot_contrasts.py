@@ -99,10 +99,9 @@ def limit_to_differences(ax: Axes, rows: pd.DataFrame) -> None:
 def draw_legend(figure: Figure, axes: Any) -> None:
     """Draw the marks that are in any panel, in black, in the order of `MARKS`."""
     drawn = {label for ax in axes for label in ax.get_legend_handles_labels()[1]}
+    look = {"color": "black", "linestyle": "", "markersize": 5}
     handles = [
-        Line2D(
-            [], [], 0, marker=marker, markersize=5, color="black", markerfacecolor="black" if filled else "white"
-        )
+        Line2D([], [], marker=marker, markerfacecolor="black" if filled else "white", **look)
         for marker, filled, label in MARKS.values()
         if label in drawn
     ]

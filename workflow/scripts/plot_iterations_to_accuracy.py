@@ -16,7 +16,7 @@ from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
 NEEDS = ("a switch",)
-# The height of what is not reached, as a share of the iterations on the set.
+# The height of the thresholds that are not reached, as a share of the iterations on the set.
 NOT_REACHED = 1.25
 
 
@@ -38,6 +38,17 @@ def draw_medians(ax: Axes, x: pd.Series, rows: pd.DataFrame, colour: Any, label:
     ax.plot(x[ends], height[ends], color=colour, linestyle=":", linewidth=1)
 
 
+def label_end(ax: Axes, end: float) -> None:
+    """Draw the end of the training and say what is above it: no time, but a threshold that is not reached."""
+    ax.axhline(end, color="0.8", linewidth=0.8, zorder=0)
+    low, _ = ax.get_ylim()
+    ax.set_yticks([tick for tick in ax.get_yticks() if low <= tick <= end])
+    ax.set_ylim(low, 1.9 * end)
+    ax.text(
+        0.02, 1.5 * end, f"not reached within {end:g} iterations", transform=ax.get_yaxis_transform(), fontsize=7
+    )
+
+
 start_log(snakemake.log[0])
 table = read_table_of_group(snakemake.input.iterations_to_accuracy)
 # Nobody reaches more than the ideal observer has.
@@ -52,10 +63,8 @@ for (model, of_model), ax in zip(models, axes[0], strict=True):
         # Points side by side keep their intervals apart.
         x = rows["threshold"] + 0.004 * (i - (len(shown) - 1) / 2)
         draw_medians(ax, x, rows, colour, label or None)
-    end = of_model["trained_iterations"].max()
-    ax.axhline(end, color="0.8", linewidth=0.8, zorder=0)
-    ax.text(1, NOT_REACHED * end, f" not in {end:g}", transform=ax.get_yaxis_transform(), va="center", fontsize=7)
     log_axis(ax.yaxis)
+    label_end(ax, of_model["trained_iterations"].max())
     ax.set_xlabel("accuracy reached")
     legend_beneath(ax, 0.18)
 axes[0, 0].set_ylabel("median iterations since the switch")
