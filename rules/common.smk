@@ -121,6 +121,11 @@ def runs_of(wildcards):
     return [run for run in configuration.runs if run.group == wildcards.group]
 
 
+def references_of(wildcards):
+    """Return the conditions that the others are compared with, by model, if a table compares conditions."""
+    return configuration.references[wildcards.group] if TABLES[wildcards.table].paired else {}
+
+
 def tables_of_runs(wildcards):
     """Return the tables of the runs that a table of the experiment is made from."""
     source = TABLES[wildcards.table].source

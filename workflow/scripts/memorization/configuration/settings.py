@@ -315,6 +315,15 @@ class OneLayerAttentionSettings(TransformerSettings):
         gt=0,
     )
     attention_trainable: bool = _setting("whether the attention is trained at all", default=True)
+    mlp_init_std: Number = _setting(
+        "standard deviation of the initial weights of the MLP and of the head",
+        default=0.02,
+        neutral=0.02,
+        gt=0,
+    )
+    mlp_trainable: bool = _setting(
+        "whether the MLP, the head included, is trained at all", default=True, neutral=True
+    )
 
     def impossible(self) -> Iterator[tuple[str, str]]:
         """Yield each impossible combination of settings.
@@ -322,11 +331,18 @@ class OneLayerAttentionSettings(TransformerSettings):
         Each is given as the setting at fault and what is wrong.
         """
         yield from super().impossible()
-        if self.freeze == "attention" and not self.attention_trainable:
+        for part, trained in (("attention", self.attention_trainable), ("mlp", self.mlp_trainable)):
+            if self.freeze == part and not trained:
+                yield (
+                    "freeze",
+                    f'"{part}" needs a part that was trained before: set {part}_trainable to true, or '
+                    'freeze to "none"',
+                )
+        if self.freeze == "embeddings" and not (self.attention_trainable or self.mlp_trainable):
             yield (
                 "freeze",
-                '"attention" needs an attention that was trained before: set attention_trainable to '
-                'true, or freeze to "none"',
+                '"embeddings" would leave the LayerNorm alone to learn: set attention_trainable or mlp_trainable '
+                'to true, or freeze to "none"',
             )
 
     def resolved(self) -> dict[str, Any]:

@@ -111,6 +111,12 @@ class Sweep(RootModel[dict[Any, SweptValues]]):
     model_config = ConfigDict(strict=True, json_schema_extra={"allowed": "a mapping from settings to lists"})
 
 
+class Reference(RootModel[dict[Any, Any]]):
+    """The settings of the condition that the others of its model are compared with."""
+
+    model_config = ConfigDict(strict=True, json_schema_extra={"allowed": "a mapping of settings"})
+
+
 class Condition(Shape):
     """The settings that some runs of an experiment share, and those that are swept."""
 
@@ -141,6 +147,11 @@ class Experiment(Condition):
         description="if one sweep is not enough: conditions, each with settings and a sweep of its own; the "
         "experiment is all of their runs",
         json_schema_extra={"allowed": "a list of mappings of settings"},
+    )
+    reference: Reference = Field(
+        default_factory=lambda: Reference({}),
+        description="settings that one condition of each model has: the one that the others of its model are "
+        "compared with in the table `contrasts`; if there are none, the first condition of each model",
     )
     figures: list[Figure] = Field(
         default_factory=list,

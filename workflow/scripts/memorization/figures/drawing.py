@@ -200,6 +200,11 @@ def log_axis_of(axis: Axis, values: Iterable[float]) -> None:
     axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
 
 
+def note(axes: Axes, text: str) -> None:
+    """Say in the middle of a panel why nothing is drawn in it."""
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="0.4", fontsize=8)
+
+
 def limit_to_means(axes: Axes, means: pd.Series) -> None:
     """Limit the y axis to the means; an interval that is far wider is cut off."""
     margin = 0.15 * (means.max() - means.min())
