@@ -45,7 +45,8 @@ def _check(name: str, claim: dict[str, Any], table: pd.DataFrame) -> list[dict[s
         told = ", ".join(f"{key} {_told(row[key])}" for key in different)
         of_row = {"id": name, "rows": told, "seeds": row["num_seeds"], "holds": not reason, "reason": reason}
         for number in claim["numbers"]:
-            value, low, high = (*row[list(numbers[number])], np.nan, np.nan)[:3]
+            values = pd.to_numeric(row[list(numbers[number])], errors="coerce")
+            value, low, high = (*values, np.nan, np.nan)[:3]
             lines.append(of_row | {"number": number, "value": value, "low": low, "high": high})
     return lines
 

@@ -2,7 +2,8 @@
 
 A block is marked by comments, which a reader of the page does not see: ``<!-- claims: first second -->`` before
 bullets, or ``<!-- claims in a paragraph: first second -->`` before a paragraph, and ``<!-- end of claims -->``
-after it. The processor of the run stands between ``<!-- processor of the claims -->`` and ``<!-- end of processor -->``.
+after it. The processor of the run stands between ``<!-- processor of the claims -->`` and
+``<!-- end of processor -->``. Marks in a block of code are left alone.
 """
 
 import re
@@ -18,6 +19,7 @@ _CLAIMS = re.compile(
     re.DOTALL,
 )
 _PROCESSOR = re.compile(r"(<!-- processor of the claims -->).*?(<!-- end of processor -->)", re.DOTALL)
+_CODE = re.compile(r"(^```.*?^```$)", re.DOTALL | re.MULTILINE)
 # A number with or without an interval, and several of them.
 _ONE = r"(?:[+−]?[\d.,]+(?:e[+−]?\d+)?%?(?: \[[^\]]*\])?|[−+]?(?:inf|nan)|–)"
 _NUMBERS = rf"{_ONE}(?:, {_ONE})*(?: and {_ONE})?"
@@ -45,9 +47,12 @@ def fill_in_claims(page: str, told: pd.DataFrame, processor: str) -> str:
             sentences.append(claims[name].sentence)
         return f"{block['begin']}{_laid_out(sentences, bool(block['paragraph']))}{block['end']}"
 
-    # A function, so that a backslash in a name stays one.
-    with_processor = _PROCESSOR.sub(lambda marks: f"{marks[1]}{processor}{marks[2]}", page)
-    return _CLAIMS.sub(filled, with_processor)
+    parts = _CODE.split(page)
+    for i, text in enumerate(parts):
+        if not _CODE.match(text):
+            with_processor = _PROCESSOR.sub(lambda marks: f"{marks[1]}{processor}{marks[2]}", text)
+            parts[i] = _CLAIMS.sub(filled, with_processor)
+    return "".join(parts)
 
 
 def _laid_out(sentences: list[str], as_paragraph: bool) -> str:
@@ -60,17 +65,21 @@ def _laid_out(sentences: list[str], as_paragraph: bool) -> str:
 
 def claims_of_page(page: str) -> list[str]:
     """Return the names of the claims in a page."""
-    return [name for block in _CLAIMS.finditer(page) for name in block["names"].split()]
+    return [name for block in _blocks(page) for name in block["names"].split()]
+
+
+def _blocks(page: str) -> list[re.Match[str]]:
+    return list(_CLAIMS.finditer(_CODE.sub("", page)))
 
 
 def stale_claims(page: str, sentences: dict[str, str]) -> list[str]:
-    """Return the names of the blocks' claims whose sentences, but for the numbers, are not those of the page.
+    """Return the names of the claims of each block whose sentences are out of date.
 
-    ``sentences`` are the sentences by name, with names in braces for the numbers.
+    The numbers may be any. ``sentences`` are the sentences by name, with names in braces for the numbers.
     """
     return [
         block["names"]
-        for block in _CLAIMS.finditer(page)
+        for block in _blocks(page)
         if not re.fullmatch(_pattern_of_block(block, sentences), " ".join(block["text"].split()))
     ]
 

@@ -210,13 +210,16 @@ KEYS = frozenset(key for table in TABLES.values() for key in table.keys)
 def numbers_of_table(table: str) -> dict[str, tuple[str, ...]]:
     """Return the numbers that a table has in every row, each with its columns.
 
-    They are the mean and the bounds of its interval, or a single column.
+    They are the value and the bounds of its interval, which follow it, or a single column. A mean has the name of
+    what was averaged.
     """
     numbers: dict[str, tuple[str, ...]] = {}
     for column in ("num_seeds", *TABLES[table].columns_over_seeds):
-        number, _, part = column.rpartition("_")
-        name = number if part in PARTS else column
-        numbers[name] = (*numbers.get(name, ()), column)
+        if column.endswith(("_low", "_high")):
+            value, columns = numbers.popitem()
+            numbers[value] = (*columns, column)
+        else:
+            numbers[column.removesuffix("_mean")] = (column,)
     return numbers
 
 
