@@ -50,15 +50,17 @@ def draw_curves(ax: Axes, of_model: pd.DataFrame, low: int, high: int) -> None:
 
     Both are those in one band of rank.
     """
-    for label, colour, rows in conditions(of_model):
+    for label, look, rows in conditions(of_model):
         rows = in_band(rows, low, high)
         rows = rows[rows["iters_since_switch"] > 0]
         draw_ideal(ax, rows, rows["iters_since_switch"], "recall")
         points = log_spaced(rows, POINTS)
         x = points["iters_since_switch"]
-        draw_points(ax, x, points, "recall", color=colour, label=label or "measured")
+        draw_points(ax, x, points, "recall", color=look.colour, label=label or "measured")
         for form, dashes in DASHES.items():
-            ax.plot(rows["iters_since_switch"], rows[f"{form}_mean"], color=colour, linewidth=1, linestyle=dashes)
+            ax.plot(
+                rows["iters_since_switch"], rows[f"{form}_mean"], color=look.colour, linewidth=1, linestyle=dashes
+            )
     draw_chance(ax, "recall")
     ax.set_xscale("log")
     ax.set_ylim(-0.25, 1.05)
@@ -71,11 +73,11 @@ def draw_errors(ax: Axes, of_model: pd.DataFrame, low: int, high: int) -> None:
     Each condition is drawn, in one band of rank.
     """
     ax.axhline(0, **REFERENCE)
-    for k, (_, colour, rows) in enumerate(conditions(of_model)):
+    for k, (_, look, rows) in enumerate(conditions(of_model)):
         rows = in_band(rows, low, high)
         for x, form in enumerate(FORMS_OF_FORGETTING):
             of_form = rows[rows["form"] == form]
-            style = {"color": colour, "marker": MARKERS[form]}
+            style = {"color": look.colour, "marker": MARKERS[form]}
             draw_points(ax, [x + 0.15 * k] * len(of_form), of_form, "above_best", **style)
     # An interval that is far wider than the means is cut off.
     most = in_band(of_model, low, high)["above_best_mean"].max()

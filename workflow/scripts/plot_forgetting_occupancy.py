@@ -35,14 +35,14 @@ for ax, (low, high) in zip(axes[0], bands, strict=True):
     draw_chance(ax, "recall")
     draw_ideal_recall(ax, table[table["rank_low"] == low])
     ax.set_title(ranks_label(low, high))
-    for i, (label, colour, rows) in enumerate(conditions(table)):
+    for i, (label, look, rows) in enumerate(conditions(table)):
         rows = rows[rows["rank_low"] == low]
-        ax.plot(rows["since"], rows["occupancy_mean"], **REFERENCE | {"color": colour})
+        ax.plot(rows["since"], rows["occupancy_mean"], **REFERENCE | {"color": look.colour})
         line = log_spaced(rows, LINE_POINTS)
-        ax.plot(line["since"], line["queue_ideal_recall_mean"], color=colour, linewidth=1)
+        ax.plot(line["since"], line["queue_ideal_recall_mean"], color=look.colour, linewidth=1)
         points = log_spaced(rows, POINTS)
         # Points side by side keep their intervals apart.
-        draw_points(ax, points["since"] * 1.04**i, points, "recall", color=colour, label=label or "measured")
+        draw_points(ax, points["since"] * 1.04**i, points, "recall", color=look.colour, label=label or "measured")
     log_axis(ax.xaxis)
     ax.set_xlabel("iterations since the switch")
 axes[0, 0].set_ylim(-0.25, 1.1)

@@ -16,12 +16,12 @@ figure, axes = new_figure(rows=1, columns=len(models), width=3.6, height=3.4, sh
 for (model, of_model), ax in zip(models, axes[0], strict=True):
     ax.set_title(model)
     highest = 0
-    for i, (label, colour, rows) in enumerate(conditions(of_model)):
+    for i, (label, look, rows) in enumerate(conditions(of_model)):
         # A mean over only those seeds that reach the threshold would make a slow condition look fast.
         rows = rows[rows["reached_mean"] == 1]
         if len(rows):
             x = rows["threshold"] + 0.004 * (i - 2)
-            draw_points(ax, x, rows, "iterations", color=colour, linestyle="-", label=label or None)
+            draw_points(ax, x, rows, "iterations", color=look.colour, linestyle="-", label=label or None)
             highest = max(highest, rows["iterations_mean"].max())
     ax.set_ylim(0, 1.15 * highest or 1)
     ax.set_xlabel("accuracy reached")

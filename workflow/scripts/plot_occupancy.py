@@ -22,13 +22,13 @@ measured = recall(just_trained(read_table_of_group(snakemake.input.by_rank)))
 figure, axes = new_figure(rows=1, columns=1, width=5.4, height=3.3)
 ax = axes[0, 0]
 draw_chance(ax, "recall")
-for (label, colour, line), (_, _, points) in zip(conditions(theory), conditions(measured), strict=True):
+for (label, look, line), (_, _, points) in zip(conditions(theory), conditions(measured), strict=True):
     # The first set, at the moment before it is left.
     line, points = line[line["sequence_set"] == 0], points[points["sequence_set"] == 0]
     x = band_centre(points, "rank", offset=1)
-    ax.plot(line["sequence_rank"] + 1, line["occupancy"], **REFERENCE | {"color": colour})
-    ax.plot(x, band_means(line, points, "queue_ideal_recall_mean"), color=colour, linewidth=1)
-    draw_points(ax, x, points, "recall", color=colour, label=label or "measured")
+    ax.plot(line["sequence_rank"] + 1, line["occupancy"], **REFERENCE | {"color": look.colour})
+    ax.plot(x, band_means(line, points, "queue_ideal_recall_mean"), color=look.colour, linewidth=1)
+    draw_points(ax, x, points, "recall", color=look.colour, label=label or "measured")
 of_set = measured[measured["sequence_set"] == 0]
 ideal = of_set.assign(ideal_recall_mean=2 * of_set["ideal_accuracy_mean"] - 1)
 draw_ideal(ax, ideal, band_centre(of_set, "rank", offset=1), "recall", label="ideal observer of the set")

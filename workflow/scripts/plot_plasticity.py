@@ -44,11 +44,11 @@ for (model, of_model), column in zip(models, axes.T, strict=True):
     column[1].axhline(0, **REFERENCE)
     shown = conditions(of_model)
     for ax, metric in zip(column, METRICS, strict=True):
-        for i, (label, colour, rows) in enumerate(shown):
+        for i, (label, look, rows) in enumerate(shown):
             rows = rows.sort_values("number")
             # Points side by side keep their intervals apart.
             x = rows["number"] + 0.12 * (i - (len(shown) - 1) / 2)
-            draw_points(ax, x, rows, metric, color=colour, linestyle="-", linewidth=1, label=label or None)
+            draw_points(ax, x, rows, metric, color=look.colour, linestyle="-", linewidth=1, label=label or None)
     column[1].xaxis.set_major_locator(MaxNLocator(integer=True))
     column[1].set_xlabel("number of the set")
 for metric, ax in zip(METRICS, axes[:, 0], strict=True):
