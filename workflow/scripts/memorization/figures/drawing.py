@@ -208,12 +208,10 @@ def condition_handles(of_models: list[list[tuple[str, Look, pd.DataFrame]]], *mo
     If conditions of two models look the same, the entry has the labels of both.
     """
     labels: dict[Any, list[str]] = {}
-    for label, look in [(label, look) for label, look, _ in itertools.chain(*of_models)] + [
-        (m.label, m) for m in more
-    ]:
+    for look in [*(look for _, look, _ in itertools.chain(*of_models)), *more]:
         of_look = labels.setdefault((look.colour, look.marker, look.linestyle), [])
-        if label and label not in of_look:
-            of_look.append(label)
+        if look.label and look.label not in of_look:
+            of_look.append(look.label)
     return [
         Line2D([], [], color=colour, marker=marker, linestyle=linestyle, label=" / ".join(of_look))
         for (colour, marker, linestyle), of_look in labels.items()
@@ -264,9 +262,10 @@ def mark_cut_intervals(ax: Axes) -> bool:
         for segment in filter(len, bars.get_segments()):
             along = int(segment[0, 0] == segment[1, 0])
             ends, (low, high), (before, after) = np.sort(segment[:, along]), limits[along], EDGES[along]
-            for edge, marker in [(low, before)] * (ends[0] < low) + [(high, after)] * (ends[1] > high):
-                place = np.where([not along, along], edge, segment[0])
-                marks.append((place, marker, bars.get_color()[0]))
+            for edge, marker, beyond in ((low, before, ends[0] < low), (high, after, ends[1] > high)):
+                if beyond:
+                    place = np.where([not along, along], edge, segment[0])
+                    marks.append((place, marker, bars.get_color()[0]))
     for place, marker, colour in marks:
         ax.plot(*place, marker=marker, color=colour, markersize=3, clip_on=False)
     bands = [band for band in ax.collections if isinstance(band, PolyCollection)]
@@ -352,6 +351,11 @@ def axis_of_values(axis: Axis, values: Iterable[float]) -> None:
     axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
 
 
+def note(axes: Axes, text: str) -> None:
+    """Say in the middle of a panel why nothing is drawn in it."""
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="0.4", fontsize=8)
+
+
 def limit_to_means(axes: Axes, means: pd.Series, *bounds: pd.Series) -> None:
     """Limit the y axis to the means, and to the bounds of their intervals as far as a third of the means' range.
 
@@ -360,10 +364,8 @@ def limit_to_means(axes: Axes, means: pd.Series, *bounds: pd.Series) -> None:
     low, high = means.min(), means.max()
     reach = max(high - low, MIN_SPAN) / 3
     for values in bounds:
-        low, high = (
-            min(low, max(values.min(), means.min() - reach)),
-            max(high, min(values.max(), means.max() + reach)),
-        )
+        low = min(low, max(values.min(), means.min() - reach))
+        high = max(high, min(values.max(), means.max() + reach))
     margin = 0.06 * max(high - low, MIN_SPAN)
     axes.set_ylim(low - margin, high + margin)
 

@@ -114,6 +114,8 @@ _SETTINGS = {
     "attention_init": "initial attention",
     "attention_init_std": "std",
     "attention_trainable": "attention trained",
+    "mlp_trainable": "MLP trained",
+    "mlp_init_std": "std of the MLP",
     "num_layers": "layers",
     "num_parameters": "parameters",
     "eta": "η",
@@ -188,8 +190,8 @@ def look_of_heads(initial_heads: str, trained: bool) -> dict[str, Any]:
 
     The words are arguments of ``drawing.draw_points``. The markers of untrained models are hollow.
     """
-    colour, marker = {"one_bit": (ORANGE, "D"), "random": (BLUE, "o")}[initial_heads]
-    words = {"one_bit": "one bit", "random": "random"}[initial_heads]
+    colour, marker = {"one_bit": (RED, "o"), "random": (ORANGE, "D")}[initial_heads]
+    words = {"one_bit": "one-bit heads", "random": "random heads"}[initial_heads]
     label = f"{words}, {'trained' if trained else 'untrained'}"
     return {"color": colour, "marker": marker, "label": label} | ({} if trained else {"markerfacecolor": "white"})
 
@@ -246,11 +248,6 @@ def set_label(sequence_set: int) -> str:
     if sequence_set < 0:
         return "held out"
     return f"set {sequence_set} ({'pre' if sequence_set < 1 else 'post'}-switch)"
-
-
-def ranks_label(low: int, high: int) -> str:
-    """Return what a figure calls a band of ranks."""
-    return f"rank {low}" if low == high else f"ranks {low} – {high}"
 
 
 def lines(*parts: str) -> str:

@@ -297,24 +297,6 @@ def band_means(of_ranks: pd.DataFrame, bands: pd.DataFrame, column: str) -> list
     return [values.loc[low:high].mean() for low, high in zip(bands["rank_low"], bands["rank_high"], strict=True)]
 
 
-def rank_bands(rows: pd.DataFrame) -> list[tuple[int, int]]:
-    """Return the bounds of each band of rank of a table.
-
-    The band of the most frequent sequences comes first.
-    """
-    return sorted(set(zip(rows["rank_low"], rows["rank_high"], strict=True)))
-
-
-def three_bands(rows: pd.DataFrame) -> list[tuple[int, int]]:
-    """Return the bounds of the most frequent, a middle and the rarest band of rank.
-
-    The first is the most frequent tested sequence.
-    """
-    bands = rank_bands(rows)
-    return [bands[0], bands[len(bands) // 2], bands[-1]] if len(bands) > 3 else bands
-
-
-def log_spaced(rows: pd.DataFrame, number: int) -> pd.DataFrame:
-    """Return about ``number`` of the rows, spread evenly over a logarithmic axis."""
-    places = np.unique(np.geomspace(1, len(rows), number).astype(int)) - 1 if len(rows) else []
-    return rows.iloc[places]
+def few(shown: list[Any]) -> list[Any]:
+    """Return the first, the middle and the last of a list, or all of it if there are no more than three."""
+    return [shown[0], shown[len(shown) // 2], shown[-1]] if len(shown) > 3 else shown
