@@ -13,6 +13,7 @@ from memorization.figures.drawing import (
     draw_chance,
     draw_ideal,
     draw_points,
+    legend_below,
     log_axis,
     new_figure,
     note,
@@ -72,8 +73,7 @@ curves = by_model(read_table_of_group(snakemake.input.forgetting_curves))
 fits = read_table_of_group(snakemake.input.forgetting_fits)
 labels = [[label for label, _, _ in conditions(of_model)] for _, of_model in curves]
 heights = [max(2.0, 0.45 + 0.3 * len(of_model)) for of_model in labels]
-figure, axes = new_figure(len(curves), 2, width=3.7, height=sum(heights) / len(curves), sharex="col", sharey=False)
-axes[0, 0].get_gridspec().set_height_ratios(heights)
+figure, axes = new_figure(len(curves), 2, width=3.7, height=heights, sharex="col", sharey=False)
 for (model, of_model), of_labels, (left, right) in zip(curves, labels, axes, strict=True):
     draw_curve(left, first_condition(of_model))
     left.set_title(of_labels[0])
@@ -87,14 +87,14 @@ axes[-1, 0].set_xlabel("iterations since the set was left")
 axes[-1, 1].set_xlabel("excess error on a seed\nleft out of the fit (recall)")
 title = title_of_figure(snakemake, "Recall of a set that was left, and how well laws predict it")
 figure.suptitle(title, fontsize=9)
-figure.legend(
-    handles=[
+legend_below(
+    figure,
+    axes,
+    [
         Line2D([], [], color=BLACK, marker="o", linestyle="", label="measured"),
         Line2D([], [], **IDEAL, label="ideal observer"),
         Line2D([], [], **REFERENCE, label="chance; no excess error"),
         *(Line2D([], [], **style, label=LABELS[law]) for law, style in LAWS.items()),
     ],
-    loc="outside lower center",
-    ncols=3,
 )
 save_figure(figure, snakemake)

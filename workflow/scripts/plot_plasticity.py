@@ -38,12 +38,12 @@ for (model, of_model), ax in zip(models, axes[0], strict=True):
     draw_chance(ax, "accuracy")
     draw_ideal(ax, of_model, of_model["number"], "accuracy")
     shown = conditions(of_model)
-    for i, (label, colour, rows) in enumerate(shown):
+    for i, (label, look, rows) in enumerate(shown):
         rows = rows.sort_values("number")
         # Points side by side keep their intervals apart. A line shows a trend, which three points have not.
         x = rows["number"] + 0.5 * (i - (len(shown) - 1) / 2) / len(shown)
         line = {"linestyle": "-" if len(rows) > 3 else "", "linewidth": 0.8}
-        draw_points(ax, x, rows, "accuracy", color=colour, **line, label=label or "measured")
+        draw_points(ax, x, rows, "accuracy", **look.points | line, label=label or "measured")
     ax.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True))
     ax.set_xlabel("number of the set")
 axes[0, 0].set_ylabel("accuracy on the set\nat the end of its training")

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from .identity import settings_without_neutral_value
+from .limits import MAX_CONDITIONS_OF_FIGURE, too_many_conditions
 from .settings import (
     OTHERWISE,
     SETTINGS_OF_MODEL,
@@ -64,6 +65,10 @@ NEEDS: dict[str, tuple[Callable[[list[RunSettings], list[str]], bool], str]] = {
     "a transformer": (
         lambda settings, keys: any(isinstance(one, TransformerSettings) for one in settings),
         _advice_to_use(TransformerSettings),
+    ),
+    "sequences of different frequency": (
+        lambda settings, keys: any(one.resolved()["zipf_exponent"] for one in settings),
+        "set sequence_sampling_distribution to zipf",
     ),
     "two conditions of one model": (
         lambda settings, keys: len(settings) > len({one.model for one in settings}),
@@ -188,6 +193,10 @@ def _expand(
         for need in known_figures[figure]
         if not NEEDS[need][0](conditions, keys)
     ]
+    if len(conditions) > MAX_CONDITIONS_OF_FIGURE:
+        mistakes += [
+            f"{path}.figures: {figure}: {too_many_conditions(len(conditions))}" for figure in experiment.figures
+        ]
     seeds = range(file.first_seed, file.first_seed + experiment.seeds)
     runs = [run for settings in conditions for run in _runs(group, settings, keys, experiment, seeds)]
     mistakes += _mistakes_of_names(path, runs, experiment)
