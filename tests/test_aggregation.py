@@ -15,7 +15,7 @@ T_1, T_2 = 12.7062, 4.3027
 
 
 def aggregate(table, runs, conditions, **settings):
-    settings = {"K": len(runs[0]), "model": "one_layer_attention"} | settings
+    settings = {"K": len(runs[0]), "model": "one_layer_attention", "zipf_exponent": 1.0} | settings
     return aggregation.aggregate(table, runs, conditions, [settings] * len(runs))
 
 
@@ -124,7 +124,7 @@ def test_epochs_are_means_over_the_tested_sequences_of_each_set():
             "ideal_accuracy": [1.0, 0.8, 1.0, 0.5, 0.5],
         }
     )
-    table = aggregate("by_epoch", [run], [{}])
+    table = aggregate("by_epoch", [run], [{}], K=20)
     keys = ["epoch", "iter", "current_set", "sequence_set"]
     assert table[keys].to_numpy().tolist() == [[1, 10, 0, 0], [2, 20, 1, 0], [2, 20, 1, 1]]
     assert table["loss_mean"].tolist() == pytest.approx([0.3, 0.5, 0.2])

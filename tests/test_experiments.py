@@ -104,6 +104,7 @@ def epochs_of(accuracies, per_epoch=5):
         {
             "epoch": i + 1, "iter": per_epoch * (i + 1), "current_set": (per_epoch * (i + 1) - 1) // 20,
             "sequence_set": sequence_set, "sequence_rank": 0, "loss": 0.0, "accuracy": accuracy,
+            "ideal_accuracy": 0.9,
         }
         for sequence_set, values in accuracies.items()
         for i, accuracy in values
@@ -116,9 +117,10 @@ def test_iterations_to_accuracy_are_counted_from_the_switch_to_the_first_epoch_t
         {0: [(0, 0.5), (1, 0.62), (2, 0.6), (3, 0.8)], 1: [(4, 0.5), (5, 0.55), (6, 0.7), (7, 0.6)]}
     )
     table = aggregate("iterations_to_accuracy", epochs)
-    reached = table[table["reached_mean"] == 1]
-    found = {(row.sequence_set, row.threshold): row.iterations_mean for row in reached.itertuples()}
-    assert table[table["reached_mean"] == 0]["iterations_mean"].isna().all()
+    reached = table[table["reached"] == 1]
+    found = {(row.sequence_set, row.threshold): row.median_iterations for row in reached.itertuples()}
+    assert table[table["reached"] == 0]["median_iterations"].isna().all()
+    assert set(table["trained_iterations"]) == {20} and set(table["ideal_accuracy"]) == {0.9}
     assert len(table) == 18
     assert found == {
         (0, 0.55): 10, (0, 0.6): 10, (0, 0.65): 20, (0, 0.7): 20, (0, 0.75): 20, (0, 0.8): 20,
@@ -126,22 +128,21 @@ def test_iterations_to_accuracy_are_counted_from_the_switch_to_the_first_epoch_t
     }  # fmt: skip
 
 
-def test_iterations_to_accuracy_are_those_of_the_seeds_that_got_there():
+def test_a_seed_that_does_not_get_there_counts_as_later_than_those_that_do():
     quick, slow = epochs_of({0: [(0, 0.7)]}), epochs_of({0: [(0, 0.5), (1, 0.7)]})
-    never = epochs_of({0: [(0, 0.5), (1, 0.58)]})
+    never = epochs_of({0: [(0, 0.5), (1, 0.5), (2, 0.58)]})
     table = aggregation.aggregate("iterations_to_accuracy", [quick, slow, never], [{}] * 3, [ARGS] * 3)
-    row = table[table["threshold"] == 0.7].iloc[0]
-    assert (row["num_seeds"], row["iterations_mean"]) == (3, 7.5)
-    assert row["reached_mean"] == pytest.approx(2 / 3)
-    # Of two seeds, 5 and 10 iterations, Student's t with one degree of freedom: 12.706 · 2.5.
-    assert row["iterations_high"] == pytest.approx(7.5 + 12.706 * 2.5, abs=1e-2)
-    assert table[table["threshold"] == 0.55]["reached_mean"].tolist() == [1]
+    table = table.set_index("threshold")
+    # Without the third seed the median of 5 and 10 would be 5.
+    assert table.loc[0.7, ["num_seeds", "median_iterations", "reached"]].tolist() == pytest.approx([3, 10, 2 / 3])
+    assert table.loc[0.55, ["median_iterations", "reached"]].tolist() == [10, 1]
+    assert table.loc[0.75, "reached"] == 0 and math.isnan(table.loc[0.75, "median_iterations"])
 
 
 def test_an_accuracy_at_the_threshold_reaches_it_in_single_precision():
     epochs = epochs_of({0: [(0, 0.9)]}).astype({"accuracy": np.float32})
     table = aggregate("iterations_to_accuracy", epochs)
-    assert table[table["threshold"] == 0.9]["reached_mean"].tolist() == [1]
+    assert table[table["threshold"] == 0.9]["reached"].tolist() == [1]
 
 
 def epochs_with_ideal(logs):
@@ -173,7 +174,7 @@ def test_iterations_of_long_trainings_are_those_of_short_ones(table):
         args = {**ARGS, "num_iters_per_set": length, "num_iters": 3 * length, "num_switches": 2, "K": 1}
         args["num_iters_per_epoch"] = length // 4
         found[length] = aggregation.aggregate(table, [epochs_with_ideal(logs)], [{}], [args])
-    time = {"iterations_to_accuracy": "iterations_mean"}.get(table, "iters_since_switch")
+    time = {"iterations_to_accuracy": "median_iterations"}.get(table, "iters_since_switch")
     assert found[long][time].max() > 2**15
     assert np.array_equal(found[long][time] / long, found[short][time] / short, equal_nan=True)
 

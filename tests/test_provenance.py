@@ -145,11 +145,21 @@ def test_a_table_that_lacks_a_column_is_named_with_the_command_that_makes_it_aga
 
 
 def test_a_table_of_a_group_that_lacks_a_column_of_a_figure_is_named(tmp_path):
-    path = tmp_path / "iterations_to_accuracy.parquet"
-    names = [f"{metric}_{part}" for metric in ("iterations", "reached") for part in ("mean", "low", "high")]
-    complete = pd.DataFrame([dict.fromkeys(["model", "sequence_set", "threshold", "num_seeds", *names], 1.0)])
-    write_table(complete, path)
-    assert read_table_of_group(path).equals(complete)
-    write_table(complete.drop(columns=["threshold", "iterations_low"]), path)
-    with pytest.raises(DamagedTableError, match=r"no column threshold, iterations_low.*make it again"):
-        read_table_of_group(path)
+    keys = {"retrieval": ("weights", "sequence_set"), "iterations_to_accuracy": ("sequence_set", "threshold")}
+    of_seeds = {
+        "retrieval": ("accuracy", "ideal_accuracy", "closed_form"),
+        "iterations_to_accuracy": ("median_iterations", "median_low", "median_high", "reached",
+                                   "trained_iterations", "ideal_accuracy"),
+    }  # fmt: skip
+    of_seeds["retrieval"] = [
+        f"{name}_{part}" for name in of_seeds["retrieval"] for part in ("mean", "low", "high")
+    ]
+    for name, columns in of_seeds.items():
+        path = tmp_path / f"{name}.parquet"
+        complete = pd.DataFrame([dict.fromkeys(["model", *keys[name], "num_seeds", *columns], 1.0)])
+        write_table(complete, path)
+        assert read_table_of_group(path).equals(complete)
+        lacking = [keys[name][1], columns[1]]
+        write_table(complete.drop(columns=lacking), path)
+        with pytest.raises(DamagedTableError, match=rf"no column {', '.join(lacking)}.*make it again"):
+            read_table_of_group(path)

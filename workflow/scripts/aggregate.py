@@ -13,6 +13,7 @@ table = aggregate(
     (read_table(path, columns=TABLES[name].columns) for path in snakemake.input.runs),
     snakemake.params.conditions,
     snakemake.params.settings,
+    snakemake.params.references,
 )
 for path in snakemake.output:
     write_table(table, path)

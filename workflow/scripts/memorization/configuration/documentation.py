@@ -124,6 +124,7 @@ def configuration_schema() -> dict[str, Any]:
     values = definitions["Sweep"]["additionalProperties"]
     swept = {name: values | {"items": one} for name, one in anywhere.items() if not is_list(of_settings[name])}
     _allow_only(definitions["Sweep"], swept)
+    _allow_only(definitions["Reference"], anywhere)
     _allow_only(definitions["Condition"], anywhere)
     _allow_only(definitions["Experiment"], anywhere)
     for model, defaults in definitions["Defaults"]["properties"].items():

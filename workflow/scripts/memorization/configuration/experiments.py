@@ -21,6 +21,7 @@ from .settings import (
 from .shape import (
     EXPERIMENT_KEYS,
     Condition,
+    ConfigurationFile,
     Defaults,
     Experiment,
     check_shape,
@@ -63,6 +64,10 @@ NEEDS: dict[str, tuple[Callable[[list[RunSettings], list[str]], bool], str]] = {
     "a transformer": (
         lambda settings, keys: any(isinstance(one, TransformerSettings) for one in settings),
         _advice_to_use(TransformerSettings),
+    ),
+    "two conditions of one model": (
+        lambda settings, keys: len(settings) > len({one.model for one in settings}),
+        "give a setting several values in sweep, or add a condition",
     ),
     "saved weights": (
         lambda settings, keys: any(one.saved_iters for one in settings),
@@ -117,10 +122,13 @@ class Configuration:
 
     cache_dir: str
     results_dir: str
+    claims: str | None
     checkpoint_seconds: float
     runs: tuple[Run, ...]
     figures: dict[str, tuple[str, ...]]
     """The names of the figures of each group."""
+    references: dict[str, dict[str, dict[str, Any]]]
+    """For each group and each of its models the condition that the others of the model are compared with."""
 
 
 def read_configuration(config: dict[str, Any], known_figures: Mapping[str, tuple[str, ...]]) -> Configuration:
@@ -140,9 +148,9 @@ def read_configuration(config: dict[str, Any], known_figures: Mapping[str, tuple
         raise ConfigurationError(mistakes_of_code)
     file, mistakes = check_shape(config, known_figures)
     mistakes += _mistakes_of_defaults(file.defaults)
-    runs = []
+    runs, references = [], {}
     for group, experiment in file.experiments.items():
-        new_mistakes, new_runs = _expand(group, experiment, file.defaults, known_figures)
+        new_mistakes, new_runs, references[group] = _expand(group, experiment, file, known_figures)
         mistakes += new_mistakes
         runs += new_runs
     if mistakes:
@@ -150,35 +158,40 @@ def read_configuration(config: dict[str, Any], known_figures: Mapping[str, tuple
     return Configuration(
         cache_dir=file.cache_dir,
         results_dir=file.results_dir,
+        claims=file.claims,
         checkpoint_seconds=file.checkpoint_seconds,
         runs=tuple(runs),
         figures={group: tuple(experiment.figures) for group, experiment in file.experiments.items()},
+        references=references,
     )
 
 
 def _expand(
-    group: str, experiment: Experiment, defaults: Defaults, known_figures: Mapping[str, tuple[str, ...]]
-) -> tuple[list[str], list[Run]]:
-    """Return the mistakes of one experiment, and its runs if there are none."""
+    group: str, experiment: Experiment, file: ConfigurationFile, known_figures: Mapping[str, tuple[str, ...]]
+) -> tuple[list[str], list[Run], dict[str, dict[str, Any]]]:
+    """Return the mistakes of one experiment, and its runs and references if there are none."""
     path = f"experiments.{shown_key(group)}"
     mistakes = _given_twice(path, experiment)
     unsweepable = [*_swept_lists(path, experiment), *_too_many_runs(path, experiment)]
     if unsweepable:
-        return [*mistakes, *unsweepable], []
-    found = [_validate(path, given, paths, defaults) for given, paths in _combinations(path, experiment)]
+        return [*mistakes, *unsweepable], [], {}
+    found = [_validate(path, given, paths, file.defaults) for given, paths in _combinations(path, experiment)]
     mistakes += [mistake for new_mistakes, _ in found for mistake in new_mistakes]
     if mistakes:
-        return mistakes, []
+        return mistakes, [], {}
     conditions = [settings for _, settings in found]
     keys = _condition_keys(conditions, experiment)
-    mistakes = [
+    mistakes, references = _references(f"{path}.reference", experiment, conditions)
+    mistakes += [
         f"{path}.figures: {figure} needs {need}: {NEEDS[need][1]}, or leave it out"
         for figure in experiment.figures
         for need in known_figures[figure]
         if not NEEDS[need][0](conditions, keys)
     ]
-    runs = [run for settings in conditions for run in _runs(group, settings, keys, experiment)]
-    return mistakes + _mistakes_of_names(path, runs, experiment), runs
+    seeds = range(file.first_seed, file.first_seed + experiment.seeds)
+    runs = [run for settings in conditions for run in _runs(group, settings, keys, experiment, seeds)]
+    mistakes += _mistakes_of_names(path, runs, experiment)
+    return mistakes, runs, {model: _condition(settings, keys) for model, settings in references.items()}
 
 
 def _conditions(path: str, experiment: Experiment) -> list[tuple[str, Condition]]:
@@ -313,7 +326,7 @@ def _mistakes_of_keys(path: str, model: str, keys: list[str], paths: dict[str, s
         if key in EXPERIMENT_KEYS:
             wrong = "not a setting; it belongs to an experiment as a whole"
         elif key == "seed":
-            wrong = f"a seed is not set by hand; set {path}.seeds, how many there are"
+            wrong = f"a seed is not set by hand; set {path}.seeds, how many there are, and first_seed"
         elif others:
             wrong = f"a setting of {' and '.join(others)}, which {model} has not; leave it out"
         else:
@@ -354,14 +367,51 @@ def _condition_keys(conditions: list[RunSettings], experiment: Experiment) -> li
     return list(dict.fromkeys(["model", *_swept(experiment), *different]))
 
 
-def _runs(group: str, settings: RunSettings, keys: list[str], experiment: Experiment) -> list[Run]:
-    """Return the runs of one condition, one for each seed."""
-    resolved = settings.resolved()
+def _references(
+    path: str, experiment: Experiment, conditions: list[RunSettings]
+) -> tuple[list[str], dict[str, RunSettings]]:
+    """Return the mistakes of ``reference``, and the condition of each model that is the reference."""
+    of_models: dict[str, list[RunSettings]] = {}
+    for settings in conditions:
+        of_models.setdefault(settings.model, []).append(settings)
+    given = experiment.reference.root
+    if not given:
+        return [], {model: settings[0] for model, settings in of_models.items()}
+    unknown = [key for key in given if not any(key in setting_schemas(model) for model in of_models)]
+    paths = {key: f"{path}.{shown_key(key)}" for key in unknown}
+    mistakes, _ = _mistakes_of_keys(path, next(iter(of_models)), unknown, paths)
+    references = {}
+    for model, of_model in of_models.items():
+        own = {key: value for key, value in given.items() if key in setting_schemas(model)}
+        matching = [settings for settings in of_model if _has(settings, own)]
+        if len(matching) == 1:
+            references[model] = matching[0]
+        elif not unknown:
+            told = " and ".join(f"{shown_key(key)} {shown(value)}" for key, value in own.items()) or "any setting"
+            number = f"{len(matching)} conditions" if matching else "no condition"
+            mistakes.append(f"{path}: {number} of {model} with {told}; give settings that exactly one has")
+    return mistakes, references
+
+
+def _has(settings: RunSettings, given: dict[str, Any]) -> bool:
+    """Tell whether settings stay as they are with the given ones put in their place."""
+    try:
+        return type(settings)(**settings.model_dump() | given).resolved() == settings.resolved()
+    except ValidationError:
+        return False
+
+
+def _condition(settings: RunSettings, keys: list[str]) -> dict[str, Any]:
+    """Return the values of the keys of a condition."""
     # As resolved: what null stands for, and 0 for the exponent of a uniform sampling. A seed that is null is that
     # of each run.
-    condition = {
-        key: getattr(settings, key) if OTHERWISE.get(key) == "seed" else resolved.get(key) for key in keys
-    }
+    resolved = settings.resolved()
+    return {key: getattr(settings, key) if OTHERWISE.get(key) == "seed" else resolved.get(key) for key in keys}
+
+
+def _runs(group: str, settings: RunSettings, keys: list[str], experiment: Experiment, seeds: range) -> list[Run]:
+    """Return the runs of one condition, one for each seed."""
+    condition = _condition(settings, keys)
     # The name leaves out a setting that no sweep names and that has its default.
     swept, fields = _swept(experiment), type(settings).model_fields
     named = {
@@ -376,7 +426,7 @@ def _runs(group: str, settings: RunSettings, keys: list[str], experiment: Experi
             settings.model_copy(update={"seed": seed}).resolved(),
             condition,
         )
-        for seed in range(experiment.seeds)
+        for seed in seeds
     ]
 
 
@@ -389,7 +439,7 @@ def run_name(model: str, condition: dict[str, Any], seed: int) -> str:
 
 def _mistakes_of_names(path: str, runs: list[Run], experiment: Experiment) -> list[str]:
     """Return a line for each name that two runs have, or that is too long."""
-    names = Counter(run.name for run in runs if run.settings["seed"] == 0)
+    names = Counter(run.name for run in runs if run.settings["seed"] == runs[0].settings["seed"])
     lists = {key for condition in experiment.conditions for key in condition.settings if _is_list_setting(key)}
     hint = f" ({', '.join(sorted(lists))} tells no conditions apart)" if lists else ""
     return [

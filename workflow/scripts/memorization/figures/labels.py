@@ -88,6 +88,8 @@ _SETTINGS = {
     "attention_init": "initial attention",
     "attention_init_std": "std",
     "attention_trainable": "attention trained",
+    "mlp_trainable": "MLP trained",
+    "mlp_init_std": "std of the MLP",
     "num_layers": "layers",
     "num_parameters": "parameters",
     "eta": "η",
@@ -101,6 +103,7 @@ _FALSE_SETTINGS = {
     "reset_optimizer_at_switch": "optimiser kept",
     "reset_model_at_switch": "weights kept",
     "attention_trainable": "attention not trained",
+    "mlp_trainable": "MLP not trained",
     "A_and_B_trainable": "A and B not trained",
 }
 AXIS_LABELS = {"accuracy": "accuracy", "loss": "loss (nats per bit)"}

@@ -1,20 +1,23 @@
 """The tables of an experiment.
 
-They are the mean and the interval over seeds of what each run contributes.
+They are made over the seeds from what each run contributes: as a rule the mean and its interval.
 """
 
 import math
 from collections.abc import Iterable
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from ..ideal_observer import TIE
-from ..sequences import HELD_OUT
+from ..sequences import HELD_OUT, rank_probabilities
 from .comparison import model_comparison  # noqa: F401
+from .contrasts import CONFIDENCE, paired_differences
 from .fits import FORMS, errors_of_other_seeds, fit_forgetting, half_life_of_curve, left_out_errors
 from .registry import TABLES, WITH_IDEAL
 from .student import two_sided_quantile
+from .survival import median_times
 from .theory import (
     iteration_of_weights,
     one_bit_accuracy,
@@ -24,26 +27,48 @@ from .theory import (
 )
 
 NUM_SEQUENCES = "num_sequences"
-CONFIDENCE = 0.95
+# The numbers whose differences between conditions are tested.
+CONTRASTED = ("accuracy", "weighted_accuracy", "loss", "fraction_of_ideal")
+# Rows that are weighted at once: more would take memory for no time.
+ROWS_AT_ONCE = 2**20
 THRESHOLDS = (0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 
 # The functions below have the names of `registry.TABLES`. Each takes the source table of a run and the run's
-# resolved settings, and returns the run's rows of the table: its keys, and the numbers to average over seeds. One
-# whose table is `across` runs takes all of them and returns the rows of each.
+# resolved settings, with the first seed of the experiment as `first_seed` beside them. It returns the run's rows
+# of the table: its keys, and the numbers to average over seeds. One whose table is `across` runs takes all of them
+# and returns the rows of each.
 
 
 def by_epoch(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
-    """Return the mean over the tested sequences of each set, at each epoch."""
-    return _with_fraction_of_ideal(_mean_over_sequences(epochs, TABLES["by_epoch"].keys))
+    """Return the means over the tested sequences of each set, plain and weighted, at each epoch."""
+    return _with_fraction_of_ideal(_plain_and_weighted_means(epochs, TABLES["by_epoch"].keys, args))
 
 
 def by_weights(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
-    """Return the mean over each set's sequences, under each kind of weights.
+    """Return the means over each set's sequences, plain and weighted, under each kind of weights.
 
-    The number of parameters stands beside it.
+    The number of parameters stands beside them.
     """
-    means = _with_fraction_of_ideal(_mean_over_sequences(evaluation, ("weights", "sequence_set")))
-    return means.assign(num_parameters=evaluation.attrs["num_parameters"])
+    means = _plain_and_weighted_means(evaluation, ("weights", "sequence_set"), args)
+    return _with_fraction_of_ideal(means).assign(num_parameters=evaluation.attrs["num_parameters"])
+
+
+def contrasts(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
+    """Return the means over each set that was trained on at the end, a row for each of `CONTRASTED`."""
+    at_the_end = (evaluation["weights"] == "final") & (evaluation["sequence_set"] != HELD_OUT)
+    keys = ["weights", "sequence_set"]
+    means = _with_fraction_of_ideal(_plain_and_weighted_means(evaluation[at_the_end], tuple(keys), args))
+    return means.melt(keys, CONTRASTED, var_name="metric").assign(seed=args["seed"])
+
+
+def contrasts_while_learning(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
+    """Return the means over the tests of each set during its training, a row for each of `CONTRASTED`.
+
+    The tests are those at the ends of epochs, so that a set that is learned sooner has the higher accuracy.
+    """
+    means = _plain_and_weighted_means(_tests_while_learning(epochs, args), ("sequence_set",), args)
+    means = _with_fraction_of_ideal(means)
+    return means.melt(["sequence_set"], CONTRASTED, var_name="metric").assign(seed=args["seed"])
 
 
 def by_rank(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
@@ -91,7 +116,7 @@ def attention_maps(attention: pd.DataFrame, args: dict) -> pd.DataFrame:
     attention = attention[attention["layer"] == 0]
     keys = [key for key in TABLES["attention_maps"].keys if key != "head"]
     over_heads = attention.groupby(keys, sort=False)["attention"].mean().reset_index().assign(head=-1)
-    return pd.concat([over_heads, attention] if args["seed"] == 0 else [over_heads])
+    return pd.concat([over_heads, attention] if args["seed"] == args["first_seed"] else [over_heads])
 
 
 def occupancy(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
@@ -141,21 +166,22 @@ def iterations_to_accuracy(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
     """Return how many iterations on a set it took to reach each threshold.
 
     The mean accuracy over the set's tested sequences has to reach it. For each of `THRESHOLDS` the first epoch
-    whose accuracy is not below it; ``reached`` is 1. If there is none, ``iterations`` is NaN and ``reached`` 0.
+    whose accuracy is not below it; NaN if there is none in the ``trained_iterations`` on the set. The accuracy of
+    the ideal observer stands beside.
     """
-    # The first set has no tests in an epoch: with those of later sets, these would seem to be learned sooner.
-    ends = epochs["iter"] % args["num_iters_per_epoch"] == 0
-    current = epochs[ends & (epochs["sequence_set"] == epochs["current_set"])]
-    accuracy = current.astype({"sequence_set": "int64", "accuracy": float})
-    accuracy = accuracy.groupby(["sequence_set", "iter"])["accuracy"].mean().reset_index()
+    current = _tests_while_learning(epochs, args)
+    accuracy = _mean_over_sequences(current, ("sequence_set", "iter"), ("accuracy", "ideal_accuracy"))
+    accuracy = accuracy.astype({"sequence_set": "int64"})
     accuracy["iterations"] = accuracy["iter"] - accuracy["sequence_set"] * args["num_iters_per_set"]
-    sets = pd.Index(accuracy["sequence_set"].unique(), name="sequence_set")
+    of_set = accuracy.groupby("sequence_set")
+    beside = pd.DataFrame(
+        {"trained_iterations": of_set["iterations"].max(), "ideal_accuracy": of_set["ideal_accuracy"].last()}
+    )
     of_threshold = {}
     for threshold in THRESHOLDS:
         # Accuracies are rounded to single precision.
-        at_threshold = accuracy[accuracy["accuracy"] > threshold - 1e-6]
-        first = at_threshold.groupby("sequence_set")["iterations"].min().reindex(sets)
-        of_threshold[threshold] = pd.DataFrame({"iterations": first, "reached": first.notna().astype(float)})
+        first = accuracy[accuracy["accuracy"] > threshold - 1e-6].groupby("sequence_set")["iterations"].min()
+        of_threshold[threshold] = beside.assign(iterations=first)
     return pd.concat(of_threshold, names=["threshold"]).reset_index()
 
 
@@ -280,7 +306,11 @@ def attention_similarity(attention: pd.DataFrame, args: dict) -> pd.DataFrame:
 
 
 def aggregate(
-    table: str, runs: Iterable[pd.DataFrame], conditions: list[dict], settings: list[dict]
+    table: str,
+    runs: Iterable[pd.DataFrame],
+    conditions: list[dict],
+    settings: list[dict],
+    references: dict[str, dict] | None = None,
 ) -> pd.DataFrame:
     """Return one table of an experiment.
 
@@ -289,16 +319,19 @@ def aggregate(
         runs: the source table of each run; one at a time is held in memory, unless the table is across runs.
         conditions: the settings in which the runs differ; runs of one condition differ in their seed alone.
         settings: the resolved settings of each run.
+        references: for a table that is paired, the condition of each model that the others are compared with.
 
     The columns are the condition, the keys of the table, ``num_seeds``, ``num_sequences`` (over all seeds) and
     for each metric the mean over seeds with the bounds of its 95 % confidence interval: Student's t interval
-    over the means of the seeds. One seed has no interval (NaN).
+    over the means of the seeds. One seed has no interval (NaN). A table with statistics of its own has those.
 
     Raises ValueError if the function returns other columns than the registry says.
     """
     keys = list(TABLES[table].keys)
     distinct, numbers = _numbers_of_conditions(conditions)
     reduced = []
+    first_seed = min((one.get("seed", 0) for one in settings), default=0)
+    settings = [one | {"first_seed": first_seed} for one in settings]
     if TABLES[table].across:
         rows_of_runs = globals()[table](list(zip(runs, settings, conditions, strict=True)))
     else:
@@ -311,7 +344,12 @@ def aggregate(
     # Runs without rows would change the types of the columns.
     reduced = [rows for rows in reduced if len(rows)] or reduced[:1]
     tidy = _in_order_of_appearance(pd.concat(reduced, ignore_index=True), keys)
-    result = _over_seeds(tidy, ["condition", *keys])
+    over_seeds = {
+        "contrasts": partial(paired_differences, conditions=distinct, references=references),
+        "contrasts_while_learning": partial(paired_differences, conditions=distinct, references=references),
+        "iterations_to_accuracy": median_times,
+    }.get(table, _means_and_intervals)
+    result = over_seeds(tidy, ["condition", *keys])
     swept = pd.DataFrame(distinct, index=range(len(distinct))).loc[result.pop("condition")]
     return pd.concat([swept.reset_index(drop=True), result], axis=1)
 
@@ -342,6 +380,18 @@ def _mean_over_sequences(
     return sums.assign(**{metric: sums[metric] / sums[NUM_SEQUENCES] for metric in metrics})
 
 
+def _plain_and_weighted_means(table: pd.DataFrame, keys: tuple[str, ...], args: dict) -> pd.DataFrame:
+    """Return the mean of `WITH_IDEAL` over the rows of each key, and the mean weighted by p_r.
+
+    p_r is the probability that the sequence of rank r is drawn, normalised over the rows. Held-out sequences are
+    never drawn and count equally.
+    """
+    sums = _sums_over_sequences(table, keys, WITH_IDEAL, rank_probabilities(args["K"], args["zipf_exponent"]))
+    plain = {metric: sums[metric] / sums[NUM_SEQUENCES] for metric in WITH_IDEAL}
+    weighted = {f"weighted_{metric}": sums[f"weighted_{metric}"] / sums["weight"] for metric in WITH_IDEAL}
+    return sums.assign(**plain, **weighted).drop(columns="weight")
+
+
 def _with_fraction_of_ideal(means: pd.DataFrame) -> pd.DataFrame:
     """Return ``means`` with (accuracy − 0.5) / (accuracy of the ideal observer − 0.5).
 
@@ -353,9 +403,12 @@ def _with_fraction_of_ideal(means: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _sums_over_sequences(table: pd.DataFrame, keys: tuple[str, ...], metrics: tuple[str, ...]) -> pd.DataFrame:
+def _sums_over_sequences(
+    table: pd.DataFrame, keys: tuple[str, ...], metrics: tuple[str, ...], probabilities: np.ndarray | None = None
+) -> pd.DataFrame:
     """Return the number of rows of each key, and the sums of their metrics.
 
+    With the ``probabilities`` of the ranks (K,) also the sum of the rows' ``weight`` and the weighted sums.
     The rows of a key mostly follow each other, and such a block is summed first: to group tens of millions of
     rows takes several times their memory.
     """
@@ -369,8 +422,39 @@ def _sums_over_sequences(table: pd.DataFrame, keys: tuple[str, ...], metrics: tu
     blocks[NUM_SEQUENCES] = np.diff(starts, append=len(table))
     for metric in metrics:
         blocks[metric] = np.add.reduceat(table[metric].to_numpy(), starts, dtype=float) if len(table) else 0.0
+    if probabilities is not None:
+        blocks = blocks.assign(**_weighted_sums(table, metrics, probabilities, starts))
     groups = blocks.groupby(list(keys), sort=False, observed=True, dropna=False)
     return groups.sum(min_count=1).reset_index()
+
+
+def _weighted_sums(
+    table: pd.DataFrame, metrics: tuple[str, ...], probabilities: np.ndarray, starts: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return the sum of the weights of each block of rows, and of each metric times the weight.
+
+    The block ``i`` goes from row ``starts[i]`` to the next start. Some blocks are weighted at a time: a column of
+    weights would be as large as the table.
+    """
+    sums = {name: np.zeros(len(starts)) for name in ("weight", *(f"weighted_{metric}" for metric in metrics))}
+    rank, held_out = table["sequence_rank"].to_numpy(), table["sequence_set"].to_numpy() == HELD_OUT
+    columns = [table[metric].to_numpy() for metric in metrics]
+    first_blocks = np.unique(starts // ROWS_AT_ONCE, return_index=True)[1]
+    for first, after in zip(first_blocks, [*first_blocks[1:], len(starts)], strict=True):
+        rows = slice(starts[first], starts[after] if after < len(starts) else len(table))
+        # A held-out sequence can have a rank that no sequence of a set has.
+        weight = np.where(held_out[rows], 1.0, probabilities[np.where(held_out[rows], 0, rank[rows])])
+        within = starts[first:after] - starts[first]
+        for name, values in zip(sums, [1.0, *(column[rows] for column in columns)], strict=True):
+            sums[name][first:after] = np.add.reduceat(weight * values, within)
+    return sums
+
+
+def _tests_while_learning(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
+    """Return the tests of each set at the ends of the epochs of its training."""
+    # The first set has no tests in an epoch: with those of later sets, these would seem to be learned sooner.
+    ends = epochs["iter"] % args["num_iters_per_epoch"] == 0
+    return epochs[ends & (epochs["sequence_set"] == epochs["current_set"])]
 
 
 def _since_left(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
@@ -434,7 +518,7 @@ def _in_order_of_appearance(table: pd.DataFrame, keys: list[str]) -> pd.DataFram
     )
 
 
-def _over_seeds(tidy: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+def _means_and_intervals(tidy: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """Return the mean over the rows of each key, and its interval.
 
     A key has one row for each seed.

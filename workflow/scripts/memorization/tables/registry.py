@@ -14,7 +14,18 @@ if TYPE_CHECKING:
 METRICS = ("loss", "accuracy")
 # What was measured, and what the ideal observer has on the same sequences.
 WITH_IDEAL = (*METRICS, "ideal_loss", "ideal_accuracy")
+# The means over sequences in which each counts by the probability that it is drawn.
+WEIGHTED = tuple(f"weighted_{metric}" for metric in WITH_IDEAL)
 RANK_BAND = ("rank_low", "rank_high")
+PARTS = ("mean", "low", "high")
+STATISTICS_OF_PAIRS = (
+    *(f"difference_{part}" for part in PARTS),
+    "p_value",
+    "p_holm",
+    "p_equivalent",
+    "seeds_for_80_percent",
+    "reference",
+)
 FORMS_OF_FORGETTING = (
     "exponential",
     "power_law",
@@ -36,7 +47,12 @@ class Table:
     keys: tuple[str, ...]
     """The columns that, after those of the condition, tell its rows apart."""
     metrics: tuple[str, ...] = (*WITH_IDEAL, "fraction_of_ideal")
-    """The numbers that are averaged over seeds."""
+    """The numbers of a run, which are averaged over seeds."""
+    statistics: tuple[str, ...] | None = None
+    """The columns over seeds, if they are others than the mean and the interval of each metric.
+
+    `aggregation.aggregate` names the function that makes them.
+    """
     columns: tuple[str, ...] | None = None
     """The columns of the source that it needs; None: all. At the reference scale a source has 20 million rows."""
     across: bool = False
@@ -45,15 +61,24 @@ class Table:
     It takes a list of (source table, resolved settings, condition), one for each run, and returns a list of the
     runs' rows in the same order.
     """
+    paired: bool = False
+    """Whether it compares the conditions of a model with one of them, the reference."""
     of_every_group: bool = False
     """Whether every experiment has it. Other tables are made only if a figure is drawn from them."""
+
+    @property
+    def columns_over_seeds(self) -> tuple[str, ...]:
+        """The columns that follow the keys and ``num_seeds`` at least."""
+        means = tuple(f"{metric}_{part}" for metric in self.metrics for part in PARTS)
+        return means if self.statistics is None else self.statistics
 
 
 TABLES = {
     "by_epoch": Table(
         source="epochs",
         keys=("epoch", "iter", "current_set", "sequence_set"),
-        columns=("epoch", "iter", "current_set", "sequence_set", *WITH_IDEAL),
+        metrics=(*WITH_IDEAL, "fraction_of_ideal", *WEIGHTED),
+        columns=("epoch", "iter", "current_set", "sequence_set", "sequence_rank", *WITH_IDEAL),
         of_every_group=True,
     ),
     "by_rank": Table(
@@ -71,8 +96,25 @@ TABLES = {
     "by_weights": Table(
         source="evaluation",
         keys=("weights", "sequence_set", "num_parameters"),
-        columns=("weights", "sequence_set", *WITH_IDEAL),
+        metrics=(*WITH_IDEAL, "fraction_of_ideal", *WEIGHTED),
+        columns=("weights", "sequence_set", "sequence_rank", *WITH_IDEAL),
         of_every_group=True,
+    ),
+    "contrasts": Table(
+        source="evaluation",
+        keys=("weights", "sequence_set", "metric"),
+        metrics=("value", "seed"),
+        statistics=STATISTICS_OF_PAIRS,
+        columns=("weights", "sequence_set", "sequence_rank", *WITH_IDEAL),
+        paired=True,
+    ),
+    "contrasts_while_learning": Table(
+        source="epochs",
+        keys=("sequence_set", "metric"),
+        metrics=("value", "seed"),
+        statistics=STATISTICS_OF_PAIRS,
+        columns=("iter", "current_set", "sequence_set", "sequence_rank", *WITH_IDEAL),
+        paired=True,
     ),
     "by_position": Table(source="positions", keys=("weights", "sequence_set", "position")),
     # A model may log more numbers of itself than the loss of its batches.
@@ -130,8 +172,16 @@ TABLES = {
     "iterations_to_accuracy": Table(
         source="epochs",
         keys=("sequence_set", "threshold"),
-        metrics=("iterations", "reached"),
-        columns=("iter", "current_set", "sequence_set", "accuracy"),
+        metrics=("iterations", "trained_iterations", "ideal_accuracy"),
+        statistics=(
+            "median_iterations",
+            "median_low",
+            "median_high",
+            "reached",
+            "trained_iterations",
+            "ideal_accuracy",
+        ),
+        columns=("iter", "current_set", "sequence_set", "accuracy", "ideal_accuracy"),
     ),
     "model_comparison": Table(
         source="predictions",
@@ -155,6 +205,19 @@ TABLES = {
 }
 # The columns of a condition are those before the first of these: no setting may have the name of a key.
 KEYS = frozenset(key for table in TABLES.values() for key in table.keys)
+
+
+def numbers_of_table(table: str) -> dict[str, tuple[str, ...]]:
+    """Return the numbers that a table has in every row, each with its columns.
+
+    They are the mean and the bounds of its interval, or a single column.
+    """
+    numbers: dict[str, tuple[str, ...]] = {}
+    for column in ("num_seeds", *TABLES[table].columns_over_seeds):
+        number, _, part = column.rpartition("_")
+        name = number if part in PARTS else column
+        numbers[name] = (*numbers.get(name, ()), column)
+    return numbers
 
 
 class FigureScriptError(ValueError):
@@ -213,6 +276,6 @@ def read_table_of_group(path: str | Path) -> "pd.DataFrame":
     # The plan does without pandas.
     from ..storage.cache import read_table
 
-    table = TABLES[Path(path).stem]
-    means = [f"{metric}_{part}" for metric in table.metrics for part in ("mean", "low", "high")]
-    return read_table(path, needed=["model", *table.keys, "num_seeds", *means])
+    name = Path(path).stem
+    numbers = [column for columns in numbers_of_table(name).values() for column in columns]
+    return read_table(path, needed=["model", *TABLES[name].keys, *numbers])

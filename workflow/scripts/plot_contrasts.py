@@ -1,0 +1,134 @@
+"""Mean difference of each condition from the reference of its model, paired by seed: a forest plot.
+
+The differences are those of the final weights on the last set.
+"""
+
+import json
+import textwrap
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from memorization.figures.drawing import REFERENCE, save_figure
+from memorization.figures.labels import condition_label, look_of_model
+from memorization.figures.selection import condition_columns, last_set
+from memorization.figures.titles import title_of_figure
+from memorization.storage.log import start_log
+from memorization.tables.contrasts import EQUIVALENCE_MARGIN
+from memorization.tables.registry import read_table_of_group
+
+NEEDS = ("two conditions of one model",)
+METRICS = {"accuracy": "accuracy", "fraction_of_ideal": "fraction of ideal"}
+# Whether a difference is significant, and whether it is equivalent to none.
+MARKS = {
+    (True, False): ("o", True, "differs (p < 0.05 by Holm)"),
+    (False, False): ("o", False, "undecided"),
+    (False, True): ("D", False, f"the same within ± {EQUIVALENCE_MARGIN} (p < 0.05)"),
+    (True, True): ("D", True, f"differs, by less than {EQUIVALENCE_MARGIN}"),
+}
+
+
+def labels_of_model(rows: pd.DataFrame) -> tuple[str, dict[int, str]]:
+    """Return the label of the reference of one model, and those of the contrasts by their row.
+
+    A contrast is told by the settings in which it differs from the reference.
+    """
+    columns = condition_columns(rows)
+    reference = json.loads(rows["reference"].iloc[0])
+    all_conditions = pd.concat([pd.DataFrame([reference], columns=columns), rows[columns]])
+    labels = {}
+    for row, condition in rows[columns].to_dict("index").items():
+        same = {key for key, value in reference.items() if value == condition[key]}
+        # One by one, since a truth value that is false goes unsaid beside others.
+        words = [condition_label({key: condition[key]}, all_conditions) for key in columns if key not in same]
+        labels[row] = textwrap.fill(", ".join(words), 44)
+    return condition_label(reference, all_conditions), labels
+
+
+def lay_out(table: pd.DataFrame) -> tuple[dict[int, float], dict[float, str], list[float]]:
+    """Return the height of each row, the label at each height, and the heights of the models' names.
+
+    The heights go down from 0, in lines of text.
+    """
+    heights: dict[int, float] = {}
+    labels: dict[float, str] = {}
+    names = []
+    height = 0.0
+    for model, rows in table.groupby("model", sort=False):
+        # The same contrast has a row for each metric.
+        reference, contrasts = labels_of_model(rows)
+        names.append(height)
+        labels[height] = f"{look_of_model(model).label}, against “{reference}”"
+        for label in dict.fromkeys(contrasts.values()):
+            height -= 1 + 0.6 * label.count("\n")
+            labels[height] = label
+            heights |= {row: height for row, of_row in contrasts.items() if of_row == label}
+        height -= 1.4
+    return heights, labels, names
+
+
+def draw_contrasts(ax: Axes, rows: pd.DataFrame, heights: dict[int, float]) -> None:
+    """Draw the differences of one metric, a row each."""
+    ax.axvspan(-EQUIVALENCE_MARGIN, EQUIVALENCE_MARGIN, color="0.92", linewidth=0, zorder=-1)
+    ax.axvline(0, **REFERENCE)
+    for index, row in rows.iterrows():
+        marker, filled, label = MARKS[row["p_holm"] < 0.05, row["p_equivalent"] < 0.05]
+        colour = look_of_model(row["model"]).colour
+        style: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 5, "elinewidth": 1.2}
+        if not filled:
+            style["markerfacecolor"] = "white"
+        mean = row["difference_mean"]
+        interval = [[mean - row["difference_low"]], [row["difference_high"] - mean]]
+        ax.errorbar([mean], [heights[index]], xerr=interval, **style, label=label)
+    limit_to_differences(ax, rows)
+
+
+def limit_to_differences(ax: Axes, rows: pd.DataFrame) -> None:
+    """Limit the x axis to the intervals; one that is wider than the means are apart is cut off."""
+    low = min(rows["difference_mean"].min(), -EQUIVALENCE_MARGIN)
+    high = max(rows["difference_mean"].max(), EQUIVALENCE_MARGIN)
+    apart = high - low
+    lowest = max(low - 0.6 * apart, min(rows["difference_low"].min(), low))
+    highest = min(high + 0.6 * apart, max(rows["difference_high"].max(), high))
+    ax.set_xlim(lowest - 0.08 * apart, highest + 0.08 * apart)
+
+
+def draw_legend(figure: Figure, axes: Any) -> None:
+    """Draw the marks that are in any panel, in black, in the order of `MARKS`."""
+    drawn = {label for ax in axes for label in ax.get_legend_handles_labels()[1]}
+    handles = [
+        Line2D(
+            [], [], 0, marker=marker, markersize=5, color="black", markerfacecolor="black" if filled else "white"
+        )
+        for marker, filled, label in MARKS.values()
+        if label in drawn
+    ]
+    labels = [label for _, _, label in MARKS.values() if label in drawn]
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+
+
+start_log(snakemake.log[0])
+table = last_set(read_table_of_group(snakemake.input.contrasts))
+table = table[table["metric"].isin(METRICS)]
+heights, labels, names = lay_out(table)
+numbers = sorted({table["num_seeds"].min(), table["num_seeds"].max()})
+pairs = f"{' to '.join(map(str, numbers))} pairs"
+# Room for the widest label beside two panels, and a line for each row.
+widest = max(len(line) for label in labels.values() for line in label.splitlines())
+figure = Figure(figsize=(5.2 + 0.065 * widest, 1.3 + 0.21 * (1 - min(labels))))
+axes = figure.subplots(1, len(METRICS), sharey=True)
+for ax, (metric, words) in zip(axes, METRICS.items(), strict=True):
+    draw_contrasts(ax, table[table["metric"] == metric], heights)
+    ax.set_xlabel(f"difference of {words}\n(mean and 95 % interval of {pairs})")
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+axes[0].set_ylim(min(labels) - 0.8, 0.8)
+axes[0].set_yticks([*labels], labels.values())
+for height, text in zip(labels, axes[0].get_yticklabels(), strict=True):
+    text.set_fontweight("bold" if height in names else "normal")
+figure.suptitle(title_of_figure(snakemake, "Differences from a reference on the last set, paired by seed"))
+draw_legend(figure, axes)
+save_figure(figure, snakemake)
