@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SNAKEMAKE := $(BIN)/snakemake
 
 .DEFAULT_GOAL := figures
-.PHONY: figures smoke test quick benchmark verify verify-update faults report docs rulegraph format
+.PHONY: figures smoke test quick benchmark verify verify-update faults report claims-in-docs docs rulegraph format
 
 # The main job: config/config.yaml -> results/ and results/report.html.
 figures: $(VENV)/installed
@@ -17,14 +17,20 @@ smoke: $(VENV)/installed
 	$(SNAKEMAKE) --cores all --configfile config/smoke.yaml
 	@$(MAKE) --no-print-directory report CONFIG=config/smoke.yaml
 
-# Snakemake's own report of the figures, made again if a figure or a caption is newer.
+# Snakemake's own report of the claims and figures, made again if one of them or a caption is newer. The last line
+# says how many claims hold.
 CONFIG := config/config.yaml
 report: $(VENV)/installed
 	@results="$$($(BIN)/python -c 'import sys, yaml; print(yaml.safe_load(open(sys.argv[1])).get("results_dir", "results"))' $(CONFIG))"; \
 	if [ ! -e "$$results/report.html" ] || [ $(CONFIG) -nt "$$results/report.html" ] || \
-	    [ -n "$$(find "$$results" report -newer "$$results/report.html" \( -name '*.png' -o -name '*.rst' \))" ]; then \
-	    $(SNAKEMAKE) --configfile $(CONFIG) --report "$$results/report.html"; \
-	fi
+	    [ -n "$$(find "$$results" report -newer "$$results/report.html" \( -name '*.png' -o -name '*.rst' -o -name claims.html \))" ]; then \
+	    $(SNAKEMAKE) --configfile $(CONFIG) --report "$$results/report.html" || exit 1; \
+	fi; \
+	if grep -q '^claims:' $(CONFIG); then tail -n 1 "$$results/claims.md"; fi
+
+# The numbers of the claims in README.md and docs/, from the results of `make figures`.
+claims-in-docs: $(VENV)/installed
+	$(BIN)/python workflow/scripts/claims_in_docs.py
 
 # Every test, in one process per core. A module's tests run in one process, so that what they share is made once.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto

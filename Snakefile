@@ -31,9 +31,19 @@ include: "rules/aggregation.smk"
 include: "rules/figures.smk"
 
 
+if CLAIMS:
+
+    include: "rules/claims.smk"
+
+
+# The first page of Snakemake's report.
+report: "report/workflow.rst"
+
+
 rule all:
     input:
         [targets_of(group) for group in configuration.figures],
+        [f"{RESULTS}/claims.{suffix}" for suffix in ("csv", "md", "html") if CLAIMS],
 
 
 # `snakemake <experiment>` makes the tables and figures of that experiment alone.

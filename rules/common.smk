@@ -3,6 +3,7 @@ import re
 import sys
 from pathlib import Path
 
+from memorization.configuration.claims import columns_of, numbers_of_claim, read_claims, title_of_claims
 from memorization.configuration.experiments import ConfigurationError, read_configuration
 from memorization.configuration.identity import identity
 from memorization.configuration.settings import Stage, settings_from, settings_until
@@ -13,6 +14,7 @@ from memorization.tables.registry import (
     TABLES,
     FigureScriptError,
     needs_of_figure,
+    numbers_of_table,
     tables_of_figure,
 )
 
@@ -25,6 +27,8 @@ try:
     TABLES_OF_FIGURE = {figure: tables_of_figure(script) for figure, script in PLOTS.items()}
     NEEDS_OF_FIGURE = {figure: needs_of_figure(script) for figure, script in PLOTS.items()}
     configuration = read_configuration(config, NEEDS_OF_FIGURE)
+    NUMBERS = {table: numbers_of_table(table) for table in TABLES}
+    CLAIMS = read_claims(configuration, {name: table.keys for name, table in TABLES.items()}, NUMBERS)
 except (ConfigurationError, FigureScriptError) as error:
     raise SystemExit(str(error))
 
@@ -32,6 +36,7 @@ except (ConfigurationError, FigureScriptError) as error:
 config["checkpoint_seconds"] = configuration.checkpoint_seconds
 
 RUNS = {(run.group, run.name): run.settings for run in configuration.runs}
+GROUPS_WITH_CLAIMS = [group for group in configuration.figures if group in {c.experiment for c in CLAIMS.values()}]
 TRUNKS = trunks_of(configuration.runs)
 RESULTS = configuration.results_dir
 # The beginning of every file of a run: the run's folder, then the run's name again.
@@ -127,6 +132,44 @@ def tables_of_runs(wildcards):
     return [f"{RUN}_{source}.parquet".format(group=run.group, run=run.name) for run in runs_of(wildcards)]
 
 
+def claims_of(group):
+    """Return the claims about a group, by name."""
+    return {name: claim for name, claim in CLAIMS.items() if claim.experiment == group}
+
+
+def tables_of_claims(wildcards):
+    """Return the tables that the claims about a group are checked on."""
+    tables = sorted({claim.table for claim in claims_of(wildcards.group).values()})
+    return [f"{RESULTS}/{wildcards.group}/{table}.parquet" for table in tables]
+
+
+def claims_to_check(wildcards):
+    """Return what the claims about a group say of its tables.
+
+    Their sentences and titles are left out: with another sentence they hold as before, and no figure is redrawn.
+    """
+    return {
+        name: {
+            "table": claim.table,
+            "rows": claim.rows,
+            "holds": claim.holds,
+            "columns": columns_of(claim.holds),
+            "numbers": numbers_of_claim(claim, NUMBERS[claim.table]),
+        }
+        for name, claim in claims_of(wildcards.group).items()
+    }
+
+
+def title_of(figure):
+    """Return the title that claims give to a figure of a group, with their names, or None."""
+    return lambda wildcards: title_of_claims(CLAIMS, wildcards.group, figure)
+
+
+def claims_in_title_of(figure):
+    """Return the checked claims of a group if a figure has a title that they give it."""
+    return lambda wildcards: f"{RESULTS}/{wildcards.group}/claims.parquet" if title_of(figure)(wildcards) else []
+
+
 def caption_of(figure):
     """Return the caption of a figure, or the one of any figure that has none of its own."""
     caption = REPOSITORY / "report" / f"{figure}.rst"
@@ -138,6 +181,8 @@ def targets_of(group):
     figures = configuration.figures[group]
     tables = {name for name, table in TABLES.items() if table.of_every_group}
     tables.update(*(TABLES_OF_FIGURE[figure] for figure in figures))
+    if claims := claims_of(group):
+        tables.update(["claims", *(claim.table for claim in claims.values())])
     names = [f"{table}.{suffix}" for table in sorted(tables) for suffix in ("parquet", "csv")]
     names += [f"{figure}.{suffix}" for figure in figures for suffix in ("pdf", "png")]
     return [f"{RESULTS}/{group}/{name}" for name in names]

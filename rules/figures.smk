@@ -5,6 +5,7 @@ for figure in TABLES_OF_FIGURE:
             f"plot_{figure}"
         input:
             **{table: f"{RESULTS}/{{group}}/{table}.parquet" for table in TABLES_OF_FIGURE[figure]},
+            claims=claims_in_title_of(figure),
         output:
             report(
                 f"{RESULTS}/{{group}}/{figure}.png",
@@ -27,6 +28,7 @@ for figure in TABLES_OF_FIGURE:
         params:
             # The script's name is formed when a job runs, after the loop has ended.
             figure=figure,
+            title=title_of(figure),
             code=code_version(f"plot_{figure}.py"),
         script:
             "../workflow/scripts/plot_{params.figure}.py"

@@ -375,7 +375,17 @@ CHANGED = [
     (
         "[none, mlp]",
         "[attention]\n      attention_trainable: [false]",
-        '.sweep.freeze: "attention" needs an attention that was trained before',
+        '.sweep.freeze: "attention" needs a part that was trained before: set attention_trainable to true',
+    ),
+    (
+        "[none, mlp]",
+        "[mlp]\n      mlp_trainable: [false]",
+        '.sweep.freeze: "mlp" needs a part that was trained before: set mlp_trainable to true',
+    ),
+    (
+        "[none, mlp]",
+        "[embeddings]\n      mlp_trainable: [false]\n      attention_trainable: [false]",
+        '.sweep.freeze: "embeddings" would leave the LayerNorm alone to learn',
     ),
     (
         "[none, mlp]",

@@ -179,7 +179,6 @@ def test_a_figure_is_drawn_of_what_it_says_that_it_needs(figure, experiment, tab
         "by_position",
         "by_size",
         "swap_by_size",
-        "forgetting_by_set",
     ],
 )
 def test_chance_is_drawn_in_each_panel(figure, tables, monkeypatch):

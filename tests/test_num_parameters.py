@@ -23,6 +23,7 @@ SHAPES = {
         {"len_context": 14, "num_heads": 2, "num_hidden_features_mlp": 7, "num_mlp_layers": 1},
         {"len_context": 11, "num_heads": 4, "num_hidden_features_mlp": 40, "num_mlp_layers": 4},
         {"len_context": 11, "num_heads": 2, "attention_init": "zero", "attention_trainable": False},
+        {"len_context": 11, "num_heads": 2, "mlp_trainable": False},
     ],
     "gpt": [
         {"len_context": 9, "num_layers": 1, "num_heads": 1},

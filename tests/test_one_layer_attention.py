@@ -118,6 +118,13 @@ def test_queries_and_keys_have_an_initial_size_of_their_own():
     assert (attention - uniform).abs().max() > 1e-3
 
 
+def test_mlp_and_head_have_an_initial_size_of_their_own():
+    usual, large = build_model().state_dict(), build_model(mlp_init_std=0.5).state_dict()
+    for name, value in usual.items():
+        factor = 25 if name.startswith(("linear_modules", "lm_head")) else 1
+        torch.testing.assert_close(large[name], factor * value)
+
+
 def test_initial_weights_depend_on_the_seed_alone():
     first, same, other = (build_model(seed=seed).state_dict() for seed in (0, 0, 1))
     assert all(torch.equal(first[name], same[name]) for name in first)

@@ -149,7 +149,7 @@ def test_forgetting_counts_from_the_switch_with_the_occupancy_of_what_is_left():
     assert table["accuracy_mean"].tolist() == [0.8, 0.7, 0.5]
     p = rank_probabilities(4, 1.0)[3]
     np.testing.assert_allclose(table["occupancy_mean"], [1 - (1 - p) ** n for n in (100, 20, 0)], atol=1e-12)
-    assert table[["rank_low", "rank_high"]].to_numpy().tolist() == [[3, 3]] * 3
+    assert table["draws_since_switch"].tolist() == [0, 80, 160]
 
 
 @pytest.mark.parametrize("M", [5, 40, 1000])

@@ -28,6 +28,16 @@ def test_attention_that_is_not_trainable_stays_as_initialised(init):
     assert not torch.equal(start["lm_head.weight"], end["lm_head.weight"])
 
 
+@pytest.mark.parametrize("attention_trainable", [True, False])
+def test_an_mlp_that_is_not_trainable_keeps_its_initial_bytes_and_all_else_moves(attention_trainable):
+    changed = {"mlp_trainable": False, "attention_trainable": attention_trainable, "weight_decay": 0.1}
+    results, sets = train_small_run(**changed)
+    initial = build_learner(SimpleNamespace(**results["args"]), sets).state_dict()
+    kept = ("linear_modules", "lm_head") if attention_trainable else ("linear_modules", "lm_head", "c_attn")
+    for name, value in results["model_state_dict"].items():
+        assert torch.equal(value, initial[name]) == name.startswith(kept), name
+
+
 def test_attention_that_begins_uniform_learns_if_it_is_trainable():
     results, _ = train_small_run(attention_init="zero")
     C = len(results["model_state_dict"]["c_attn.weight"]) // 3

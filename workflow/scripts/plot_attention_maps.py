@@ -1,41 +1,50 @@
-"""Attention as heat maps: the mean over the heads and single heads.
+"""How far attention is from uniform, as maps: the mean over the heads, and one head before and after the switch.
 
-They are shown before and after the first switch, and swapped.
+There is a row for the first condition of each model.
 """
 
-from memorization.figures.drawing import new_figure, save_figure
-from memorization.figures.labels import lines, look_of_weights
-from memorization.figures.selection import MOMENTS_OF_ATTENTION, by_model, first_condition, first_layer
+import numpy as np
+from matplotlib.colors import TwoSlopeNorm
+from matplotlib.ticker import MaxNLocator
+
+from memorization.figures.drawing import new_figure, save_figure, title_panel
+from memorization.figures.labels import OVER_UNIFORM_LABEL, lines, look_of_weights
+from memorization.figures.selection import attention_over_uniform, by_model, first_condition, head_and_moments
+from memorization.figures.titles import title_of_figure
 from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
-SINGLE_HEADS = 3
 start_log(snakemake.log[0])
-table = first_layer(read_table_of_group(snakemake.input.attention_maps))
-rows = []
-for model, of_model in by_model(table):
-    of_model = first_condition(of_model)
-    rows += [(model, weights, of_model) for weights in MOMENTS_OF_ATTENTION if weights in set(of_model["weights"])]
-heads = sorted(table["head"].unique())[: 1 + SINGLE_HEADS]
-figure, axes = new_figure(len(rows), len(heads), width=2, height=1.9, sharex=False, sharey=False)
-for (model, weights, of_model), row in zip(rows, axes, strict=True):
-    for head, ax in zip(heads, row, strict=True):
+table = attention_over_uniform(read_table_of_group(snakemake.input.attention_maps))
+models = [(model, first_condition(of_model)) for model, of_model in by_model(table)]
+maps = {}
+for i, (_, of_model) in enumerate(models):
+    for j, (head, weights) in enumerate(head_and_moments(of_model)):
         cells = of_model[(of_model["weights"] == weights) & (of_model["head"] == head)]
-        if cells.empty:
-            ax.set_visible(False)
-            continue
         # The mean over the pairs of bits.
-        values = cells.pivot_table(
-            index="predicted_position", columns="key_position", values="attention_mean", aggfunc="mean"
-        )
-        extent = (-0.5, values.columns.max() + 0.5, values.index.max() + 0.5, values.index.min() - 0.5)
-        image = ax.imshow(
-            values, extent=extent, cmap="viridis", vmin=0, vmax=1, aspect="auto", interpolation="nearest"
-        )
-    row[0].set_ylabel(lines(model, look_of_weights(weights).label.replace(", ", ",\n"), "predicted bit"))
-for head, ax in zip(heads, axes[0], strict=True):
-    ax.set_title("mean over heads" if head < 0 else f"head {head}")
-for ax in axes[-1]:
+        values = cells.pivot_table(index="predicted_position", columns="key_position", values="over_uniform")
+        maps[i, j] = values, head, weights
+figure, axes = new_figure(
+    len(models), 1 + max(j for _, j in maps), width=2.3, height=2, sharex=False, sharey=False
+)
+largest = np.nanquantile(np.concatenate([values.to_numpy().ravel() for values, _, _ in maps.values()]), 0.99)
+# Attention cannot be further below uniform than −1, but far above it.
+norm = TwoSlopeNorm(0, -1, max(largest, 1))
+for place in np.ndindex(axes.shape):
+    ax = axes[place]
+    if place not in maps:
+        ax.set_visible(False)
+        continue
+    values, head, weights = maps[place]
+    extent = (-0.5, values.columns.max() + 0.5, values.index.max() + 0.5, values.index.min() - 0.5)
+    image = ax.imshow(values, extent=extent, cmap="RdBu_r", norm=norm, aspect="auto", interpolation="nearest")
+    name = "mean over heads and seeds" if head < 0 else f"head {head} of one seed"
+    title_panel(ax, f"{name}, {look_of_weights(weights).label}")
     ax.set_xlabel("position attended to")
-figure.colorbar(image, ax=axes, label="attention", shrink=0.5)
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+for (model, _), ax in zip(models, axes[:, 0], strict=True):
+    ax.set_ylabel(lines(model, "predicted bit"))
+bar = figure.colorbar(image, ax=axes, label=OVER_UNIFORM_LABEL, shrink=0.6, extend="max")
+bar.set_ticks([-1, 0, *range(1, int(norm.vmax) + 1)])
+figure.suptitle(title_of_figure(snakemake, "Where a head looks before the switch and at the end"))
 save_figure(figure, snakemake)

@@ -5,19 +5,18 @@ import pandas as pd
 from memorization.figures.drawing import (
     draw_chance,
     draw_ideal,
-    draw_mean,
     draw_points,
+    legend_below,
     log_axis,
     new_figure,
     save_figure,
 )
-from memorization.figures.labels import AXIS_LABELS, ORANGE, RED, look_of_heads, look_of_model
+from memorization.figures.labels import AXIS_LABELS, look_of_heads, look_of_model
 from memorization.figures.selection import band_centre, condition_columns, just_trained
+from memorization.figures.titles import title_of_figure
 from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
-# The blue of random heads is that of GPT.
-HEAD_COLOURS = {"random": ORANGE, "one_bit": RED}
 HEADS = {"initial_heads": "random", "A_and_B_trainable": True}
 
 
@@ -37,7 +36,7 @@ def kinds(table: pd.DataFrame) -> list[tuple[dict, pd.DataFrame]]:
         style = {"color": look.colour, "marker": look.marker, "label": look.label}
         if model == "dam":
             of_heads = look_of_heads(*heads)
-            style = of_heads | {"color": HEAD_COLOURS[heads[0]], "label": f"DAM, {of_heads['label']}"}
+            style = of_heads | {"label": f"DAM, {of_heads['label']}"}
         shown.append((style, best[columns].drop_duplicates()))
     return shown
 
@@ -64,19 +63,22 @@ for ax, (axis, table) in zip(axes[0], tables.items(), strict=True):
     draw_chance(ax, "accuracy")
     for i, (style, condition) in enumerate(shown):
         of_kind = rows.merge(condition, on=list(condition.columns))
-        if axis == "position":
-            draw_ideal(ax, of_kind, of_kind["position"], "accuracy", label=None if i else "ideal observer")
-            draw_mean(ax, of_kind, "position", "accuracy", **style)
-        else:
-            # Points side by side keep their intervals apart. The DAM's ideal has the first bit in its mean.
-            x = band_centre(of_kind, "rank", offset=1)
-            draw_ideal(ax, of_kind, x, "accuracy")
-            draw_points(ax, x * 1.05**i, of_kind, "accuracy", linestyle="-", **style)
+        x = of_kind["position"] if axis == "position" else band_centre(of_kind, "rank", offset=1)
+        # There are two ideals against rank: the DAM's has the first bit in its mean.
+        draw_ideal(ax, of_kind, x, "accuracy")
+        # Points side by side keep their intervals apart.
+        place = i - (len(shown) - 1) / 2
+        beside = x + 0.14 * place if axis == "position" else x * 1.05**place
+        draw_points(ax, beside, of_kind, "accuracy", linestyle="-", **style | {"linewidth": 0.6, "capsize": 0})
 axes[0, 0].set_xlabel("revealed bits n")
 axes[0, 0].xaxis.get_major_locator().set_params(integer=True)
 axes[0, 1].set_xlabel("rank + 1")
 log_axis(axes[0, 1].xaxis)
 axes[0, 0].set_ylabel(AXIS_LABELS["accuracy"])
-figure.suptitle("How near does each model come to the ideal observer of the set just learned?", fontsize=9)
-figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+# An interval that is far wider than the means are apart is cut off.
+axes[0, 0].set_ylim(0.42, 1.02)
+figure.suptitle(
+    title_of_figure(snakemake, "Accuracy on the set just learned, beside the ideal observer"), fontsize=9
+)
+legend_below(figure, axes)
 save_figure(figure, snakemake)

@@ -1,67 +1,62 @@
-"""Accuracy and loss on the current and the earlier sets against iterations.
+"""Accuracy on the set that is being trained on, and on the first set after it was left, against iterations.
 
-The iterations go across the switches.
+There is a row of panels for each model.
 """
 
-import pandas as pd
-from matplotlib.lines import Line2D
-
 from memorization.figures.drawing import (
-    IDEAL,
-    REFERENCE,
+    condition_handles,
     draw_chance,
     draw_ideal,
-    draw_mean,
+    draw_line_with_bars,
     draw_switches,
-    legend_beneath,
-    limit_to_means,
+    legend_below,
+    limit_to,
+    log_axis,
     new_figure,
     save_figure,
 )
-from memorization.figures.labels import AXIS_LABELS
-from memorization.figures.selection import by_model, conditions, share_trunk
+from memorization.figures.labels import Look, lines
+from memorization.figures.selection import by_model, conditions, first_set_left, shown_from, trained_now
+from memorization.figures.titles import title_of_figure
 from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
+# If the conditions are the same until the switch, they are drawn once until then.
+SHARED = Look("all, before the switch", "0.35", "o")
 start_log(snakemake.log[0])
 table = read_table_of_group(snakemake.input.by_epoch)
 models = by_model(table)
-figure, axes = new_figure(
-    rows=2, columns=len(models), width=4.2 if len(models) == 1 else 3.2, height=2.4, sharex="col"
-)
-for (model, of_model), column in zip(models, axes.T, strict=True):
-    column[0].set_title(model)
+columns = 1 if first_set_left(table).empty else 2
+figure, axes = new_figure(len(models), columns, width=3.8, height=2.1, sharex=False, sharey="row")
+for (model, of_model), row in zip(models, axes, strict=True):
+    row[0].set_ylabel(lines(model, "accuracy"))
+    row[0].set_xlabel("iterations")
+    begin = shown_from(of_model)
+    draw_switches(row[0], of_model)
     shown = conditions(of_model)
-    shared = share_trunk([rows for _, _, rows in shown])
-    for metric, ax in zip(AXIS_LABELS, column, strict=True):
-        draw_chance(ax, metric)
-        draw_switches(ax, of_model)
-        limit_to_means(ax, pd.concat([table[f"{metric}_mean"], table[f"ideal_{metric}_mean"]]))
-        for i, (_, colour, rows) in enumerate(shown):
-            for sequence_set, tested in rows.groupby("sequence_set"):
-                current = tested[tested["current_set"] == sequence_set]
-                draw_ideal(ax, current, current["iter"], metric, label=None)
-                # The line of an earlier set goes on from its last point as the current one.
-                earlier = tested[tested["iter"] >= current["iter"].max()]
-                # If the conditions are the same before the switch, that part is drawn once.
-                if not (shared and sequence_set == 0):
-                    draw_mean(ax, current, "iter", metric, color=colour)
-                elif i == 0:
-                    draw_mean(ax, current, "iter", metric, color="0.35")
-                if len(earlier) > 1:
-                    draw_mean(ax, earlier, "iter", metric, color=colour, linestyle="--", linewidth=1)
-    column[-1].set_xlabel("iterations")
-    handles = [Line2D([], [], color=colour, label=label) for label, colour, _ in shown if label]
-    if shared:
-        handles.insert(0, Line2D([], [], color="0.35", label="all, before the switch"))
-    legend_beneath(column[-1], 0.25, handles)
-for metric, ax in zip(AXIS_LABELS, axes[:, 0], strict=True):
-    ax.set_ylabel(AXIS_LABELS[metric])
-handles = [
-    Line2D([], [], color="0.3", label="current set"),
-    Line2D([], [], color="0.3", linestyle="--", linewidth=1, label="earlier set"),
-    Line2D([], [], **IDEAL, label="ideal observer"),
-    Line2D([], [], **REFERENCE, label="chance"),
-]
-figure.legend(handles=handles, loc="outside upper right", ncols=4)
+    for i, (_, look, rows) in enumerate(shown):
+        for current, of_set in trained_now(rows[rows["iter"] >= begin]).groupby("sequence_set"):
+            draw_ideal(row[0], of_set, of_set["iter"], "accuracy")
+            if not (begin and current == 0):
+                draw_line_with_bars(row[0], of_set, "iter", "accuracy", look, i, len(shown))
+            elif i == 0:
+                draw_line_with_bars(row[0], of_set, "iter", "accuracy", SHARED)
+        left = first_set_left(rows)
+        if len(left):
+            draw_ideal(row[1], left, left["since"], "accuracy")
+            draw_line_with_bars(row[1], left, "since", "accuracy", look, i, len(shown), log=True)
+    for ax in row:
+        draw_chance(ax, "accuracy")
+    if columns == 2:
+        log_axis(row[1].xaxis)
+        row[1].set_xlabel("iterations since the switch")
+    limit_to(row[0], of_model[of_model["iter"] >= begin])
+axes[0, 0].set_title("the set that is being trained on")
+if columns == 2:
+    axes[0, 1].set_title("the first set, after it was left")
+forgotten = ", and how the first set is forgotten" if columns == 2 else ""
+figure.suptitle(title_of_figure(snakemake, f"How a set is learned{forgotten}"))
+shared = [SHARED] if any(shown_from(of_model) for _, of_model in models) else []
+legend_below(figure, axes, condition_handles([conditions(of_model) for _, of_model in models], *shared))
+legend_below(figure, axes)
 save_figure(figure, snakemake)

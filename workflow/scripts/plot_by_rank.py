@@ -1,29 +1,50 @@
-"""Accuracy and loss against rank, before and after the first switch.
+"""Accuracy on a set against the rank of its sequences, just after its training and later.
 
-There is one panel for each condition.
+There is one panel for each condition. If all sequences are equally frequent, rank means nothing, and the mean over
+the sequences is drawn.
 """
-
-import pandas as pd
 
 from memorization.figures.drawing import (
     condition_panels,
-    draw_sets_before_and_after,
-    label_below,
+    draw_ideal,
+    draw_level,
+    draw_points,
+    label_lowest,
     legend_below,
-    limit_to_means,
+    limit_to,
+    log_axis,
     save_figure,
 )
-from memorization.figures.selection import band_centre, before_and_after
+from memorization.figures.labels import MOMENTS
+from memorization.figures.selection import (
+    band_centre,
+    equally_frequent,
+    just_trained_and_left,
+    same_condition,
+)
+from memorization.figures.titles import title_of_figure
 from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
+NEEDS = ("sequences of different frequency",)
 start_log(snakemake.log[0])
-table = before_and_after(read_table_of_group(snakemake.input.by_rank))
-figure, axes, panels = condition_panels(table, width=2.4, height=2.2)
-for ax, metric, rows in panels:
-    draw_sets_before_and_after(ax, metric, rows, lambda line: band_centre(line, "rank", offset=1))
-    limit_to_means(ax, pd.concat([table[f"{metric}_mean"], table[f"ideal_{metric}_mean"]]))
-    ax.set_xscale("log")
-label_below(panels, "rank + 1")
-legend_below(figure, axes)
+table = just_trained_and_left(read_table_of_group(snakemake.input.by_rank))
+over_all_ranks = just_trained_and_left(read_table_of_group(snakemake.input.by_weights))
+figure, panels = condition_panels(table, width=1.9, height=1.7)
+for ax, rows in panels:
+    x = band_centre(rows, "rank", offset=1)
+    draw_ideal(ax, rows, x if not equally_frequent(rows) else x.mean(), "accuracy")
+    for moment, of_moment in rows.groupby("moment", sort=False):
+        look = MOMENTS[moment]
+        if equally_frequent(rows):
+            level = same_condition(over_all_ranks, of_moment)
+            draw_level(ax, level[level["moment"] == moment], "accuracy", color=look.colour)
+        else:
+            x = band_centre(of_moment, "rank", offset=1)
+            draw_points(ax, x, of_moment, "accuracy", **look.points, linestyle="-", linewidth=1, label=look.label)
+    log_axis(ax.xaxis)
+limit_to(panels[0][0], table)
+label_lowest(figure, "rank + 1")
+figure.suptitle(title_of_figure(snakemake, "Accuracy on a set, from its most frequent to its rarest sequence"))
+legend_below(figure, figure.panels)
 save_figure(figure, snakemake)

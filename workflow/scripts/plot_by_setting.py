@@ -1,29 +1,43 @@
-"""Accuracy and loss against the one setting that is swept.
+"""Accuracy on a set that has just been trained on, against the one setting that is swept."""
 
-They are those of a set that has just been trained on.
-"""
-
-from memorization.figures.drawing import draw_chance, draw_ideal, draw_points, log_axis, new_figure, save_figure
-from memorization.figures.labels import AXIS_LABELS, BLACK, ORANGE, setting_label
+from memorization.figures.drawing import (
+    axis_of_values,
+    draw_chance,
+    draw_ideal,
+    draw_points,
+    legend_below,
+    limit_to,
+    new_figure,
+    save_figure,
+)
+from memorization.figures.labels import AXIS_LABELS, BLACK, ORANGE, Look, setting_label
 from memorization.figures.selection import condition_columns, just_trained
+from memorization.figures.titles import title_of_figure
+from memorization.sequences import HELD_OUT
 from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
 NEEDS = ("one swept number",)
+SETS = {0: Look("trained on", BLACK, "o"), HELD_OUT: Look("held out", ORANGE, "s")}
 start_log(snakemake.log[0])
 table = read_table_of_group(snakemake.input.by_weights)
 (setting,) = [column for column in condition_columns(table) if column != "model"]
-table = just_trained(table)
-figure, axes = new_figure(rows=1, columns=2, width=2.9, height=2.8, sharey=False)
-for ax, metric in zip(axes[0], AXIS_LABELS, strict=True):
-    draw_chance(ax, metric)
-    of_set = table[table["sequence_set"] == 0]
-    draw_ideal(ax, of_set, of_set[setting], metric)
-    for sequence_set, colour, label in ((0, BLACK, "trained on"), (-1, ORANGE, "held out")):
-        rows = table[table["sequence_set"] == sequence_set]
-        draw_points(ax, rows[setting], rows, metric, color=colour, linestyle="-", label=label)
-    log_axis(ax.xaxis)
-    ax.set_xlabel(setting_label(setting))
-    ax.set_ylabel(AXIS_LABELS[metric])
-figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+table = just_trained(table).sort_values(setting)
+table = table[table["sequence_set"].isin(SETS)]
+figure, axes = new_figure(rows=1, columns=1, width=4.4, height=2.8)
+ax = axes[0, 0]
+draw_chance(ax, "accuracy")
+trained = table[table["sequence_set"] == 0]
+draw_ideal(ax, trained, trained[setting], "accuracy")
+for sequence_set, look in SETS.items():
+    rows = table[table["sequence_set"] == sequence_set]
+    draw_points(ax, rows[setting], rows, "accuracy", **look.points, linestyle="-", label=look.label)
+limit_to(ax, table)
+axis_of_values(ax.xaxis, table[setting])
+ax.set_xlabel(setting_label(setting))
+ax.set_ylabel(AXIS_LABELS["accuracy"])
+figure.suptitle(
+    title_of_figure(snakemake, f"Accuracy on a set just after its training, by {setting_label(setting)}")
+)
+legend_below(figure, axes)
 save_figure(figure, snakemake)

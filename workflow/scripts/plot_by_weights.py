@@ -1,40 +1,36 @@
-"""Accuracy and loss on each set under the final weights and swapped weights.
+"""Accuracy on the old set at the end, and with a part put back to what it was before the switch.
 
-In swapped weights one part is put back. A model with a memory is also shown with a set in it that its other parts
-were not trained on.
+There is one panel for each model, and one row for each condition.
 """
 
 from memorization.figures.drawing import (
-    IDEAL,
-    condition_panels,
-    draw_points,
-    label_below,
+    draw_across,
+    draw_references_across,
     legend_below,
+    row_panels,
     save_figure,
 )
-from memorization.figures.labels import look_of_weights, set_label
-from memorization.figures.selection import of_first_switch
+from memorization.figures.labels import AXIS_LABELS, look_of_weights
+from memorization.figures.selection import by_model, conditions, of_first_switch, switched, without_frozen_swaps
+from memorization.figures.titles import title_of_figure
 from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
+NEEDS = ("a switch",)
 start_log(snakemake.log[0])
-table = of_first_switch(read_table_of_group(snakemake.input.by_weights))
-figure, axes, panels = condition_panels(table, width=2.8, height=2.2)
-for ax, metric, rows in panels:
-    kinds = rows["weights"].unique()
-    trained = sorted(s for s in rows.loc[rows["weights"] == "final", "sequence_set"].unique() if s >= 0)
-    names = {s: set_label(s).replace(" (", "\n(") for s in trained}
-    names |= {s: "never trained\non" for s in rows["sequence_set"].unique() if s > max(trained)}
-    names[-1] = set_label(-1)
-    for place, sequence_set in enumerate(names):
-        ideal = rows.loc[rows["sequence_set"] == sequence_set, f"ideal_{metric}_mean"].mean()
-        ax.hlines(ideal, place - 0.45, place + 0.45, **IDEAL, label="ideal observer")
-    for i, weights in enumerate(kinds):
-        look = look_of_weights(weights)
-        points = rows[rows["weights"] == weights].set_index("sequence_set").reindex(names)
-        x = [place + 0.13 * (i - (len(kinds) - 1) / 2) for place in range(len(names))]
-        draw_points(ax, x, points, metric, color=look.colour, marker=look.marker, label=look.label)
-    ax.set_xticks(range(len(names)), names.values(), fontsize=7)
-label_below(panels, "")
+table = switched(without_frozen_swaps(of_first_switch(read_table_of_group(snakemake.input.by_weights))))
+table = table[(table["sequence_set"] == 0) & ~table["weights"].str.startswith("new_memory")]
+shown = [(model, conditions(of_model)) for model, of_model in by_model(table)]
+figure, axes = row_panels(shown, width=4.6, lines_per_row=3)
+for ax, (_, of_model) in zip(axes, shown, strict=True):
+    for y, (_, _, rows) in enumerate(of_model):
+        draw_references_across(ax, y, rows, "accuracy")
+        kinds = rows["weights"].unique()
+        for i, weights in enumerate(kinds):
+            look = look_of_weights(weights)
+            place = y + 0.22 * (i - (len(kinds) - 1) / 2)
+            draw_across(ax, place, rows[rows["weights"] == weights], "accuracy", **look.points, label=look.label)
+axes[-1].set_xlabel(f"{AXIS_LABELS['accuracy']} on the set before the switch")
+figure.suptitle(title_of_figure(snakemake, "Accuracy on the old set, with a part of the old weights put back"))
 legend_below(figure, axes)
 save_figure(figure, snakemake)

@@ -1,69 +1,92 @@
-"""Bits memorised against the size of the set, of the model, and against its heads."""
+"""Bits memorised against the number of parameters, and on the way there."""
+
+import math
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 
 from memorization.figures.drawing import (
+    IDEAL,
     REFERENCE,
     THEORY,
     draw_points,
-    legend_beneath,
+    legend_below,
     log_axis,
+    log_axis_of,
     new_figure,
     save_figure,
 )
-from memorization.figures.labels import condition_label, look_of_model, ordered_colours
+from memorization.figures.labels import look_of_model, ordered_colours
 from memorization.figures.selection import condition_columns, last_set
+from memorization.figures.titles import title_of_figure
 from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
 NEEDS = ("a sweep of K",)
-# Morris et al. 2025, see the caption.
-PUBLISHED_BITS_PER_PARAMETER = 3.6
+# What others found for larger models, in bits per parameter; see the caption.
+PUBLISHED = {
+    "3.83 bits per parameter (Morris et al.)": (3.83, "-"),
+    "2 bits per parameter (Allen-Zhu and Li)": (2, "-."),
+}
+
+
+def draw_sizes(ax: Axes, table: pd.DataFrame, colours: dict[int, str]) -> None:
+    """Draw the bits memorised of each set against the parameters, below what the set holds."""
+    parameters = np.array([table["num_parameters"].min() / 1.5, table["num_parameters"].max() * 1.5])
+    for label, (bits, linestyle) in PUBLISHED.items():
+        ax.plot(parameters, bits * parameters, **THEORY | {"linestyle": linestyle}, label=label)
+    for i, (K, of_set) in enumerate(table.groupby("K")):
+        # The ideal observer of a set, by the same count.
+        ax.axhline(of_set["held"].mean(), **IDEAL | {"color": colours[K]})
+        for model, rows in of_set.groupby("model", sort=False):
+            # Points side by side keep their intervals apart.
+            x = rows["num_parameters"] * 1.05 ** (i - (len(colours) - 1) / 2)
+            draw_points(ax, x, rows, "bits", color=colours[K], marker=look_of_model(model).marker)
+    for bits in (table["queue_capacity"] * table["sequence_length"])[table["queue_capacity"] > 0].unique():
+        ax.axhline(bits, **REFERENCE, label="the DAM's queue, M · N bits")
+    log_axis_of(ax.xaxis, table["num_parameters"])
+    log_axis(ax.yaxis)
+    ax.set(xlim=parameters, ylim=(max(table["bits_mean"].min(), 1) / 2, table["held"].max() * 2))
+    ax.set(xlabel="parameters", ylabel="bits memorised")
+
+
+def draw_training(ax: Axes, table: pd.DataFrame, curves: pd.DataFrame, colours: dict[int, str]) -> None:
+    """Draw the bits per parameter against the iterations, and say how much the last quarter adds."""
+    added = []
+    for row in table[table["queue_capacity"] == 0].to_dict("records"):
+        curve = curves.merge(pd.DataFrame([row])[condition_columns(table)])
+        bits = row["K"] * row["predictions"] * (1 - curve["loss_mean"] / math.log(2))
+        ax.plot(curve["iter"], bits / row["num_parameters"], color=colours[row["K"]], linewidth=0.8)
+        at_three_quarters = np.interp(0.75 * curve["iter"].max(), curve["iter"], bits)
+        added.append(1 - at_three_quarters / bits.iloc[-1])
+    if added:
+        ax.set_title(f"the last quarter adds at most {100 * max(added):.1f} %")
+    ax.set(xlabel="iterations", ylabel="bits per parameter", ylim=(0, None))
+
+
 start_log(snakemake.log[0])
 table = last_set(read_table_of_group(snakemake.input.capacity))
-columns = condition_columns(table)
-keys = [key for key in columns if key != "K"]
-sizes = list(table.groupby(keys, sort=False, dropna=False))
-figure, axes = new_figure(rows=1, columns=3, width=3.4, height=3.8, sharex=False, sharey=False)
-by_set, by_parameters, by_heads = axes[0]
-# The most that each size of a model has memorised. A model with a queue stores there, not in its parameters.
-largest = []
-for colour, (values, rows) in zip(ordered_colours(len(sizes)), sizes, strict=True):
-    style = {"color": colour, "marker": look_of_model(rows["model"].iloc[0]).marker}
-    label = condition_label(dict(zip(keys, values, strict=True)), table)
-    rows = rows.sort_values("K")
-    draw_points(by_set, rows["K"], rows, "bits", linestyle="-", label=label, **style)
-    if (rows["queue_capacity"] == 0).all():
-        most = rows.loc[[rows["bits_mean"].idxmax()]]
-        largest.append(most)
-        draw_points(by_parameters, most["num_parameters"], most, "bits", **style)
-        if "num_heads" in columns:
-            draw_points(by_heads, most["num_heads"], most, "bits", **style)
-for length, rows in table.groupby("sequence_length"):
-    K = np.geomspace(rows["K"].min(), rows["K"].max(), 50)
-    by_set.plot(K, K * (length - np.log2(K)), **REFERENCE)
-by_set.plot([], [], **REFERENCE, label="the most that prefixes tell: $K (L - \\log_2 K)$")
-if largest:
-    models = pd.concat(largest)
-    parameters = np.array([models["num_parameters"].min() / 1.3, models["num_parameters"].max() * 1.3])
-    for bits, linestyle in ((PUBLISHED_BITS_PER_PARAMETER, "-"), (1, "--")):
-        label = f"{bits} bit{'s' if bits > 1 else ''} per parameter"
-        by_parameters.plot(parameters, bits * parameters, **THEORY, linestyle=linestyle, label=label)
-    theory = models[models["embedding_dimension"] > 0]
-    if "num_heads" in columns and len(theory):
-        theory = theory.drop_duplicates("num_heads").sort_values("num_heads")
-        # Embeddings of dimension d = H · d_h.
-        associations = 2 * theory["embedding_dimension"]
-        by_heads.plot(theory["num_heads"], associations, **THEORY, label="attention alone, at least: $H d_h + d$")
-by_set.set_xlabel("sequences in the set, K")
-by_set.set_ylabel("bits memorised")
-by_parameters.set_xlabel("parameters")
-by_parameters.set_ylabel("bits memorised, the most over K")
-by_heads.set_xlabel("heads")
-by_heads.set_ylabel("bits memorised, the most over K")
-for ax in axes[0]:
-    log_axis(ax.xaxis)
-    ax.set_yscale("log")
-    legend_beneath(ax, 0.2)
+keys = condition_columns(table)
+ideal = last_set(read_table_of_group(snakemake.input.by_weights))[[*keys, "ideal_loss_mean"]]
+table = table.merge(ideal, on=keys).assign(
+    # A transformer does not predict the first bit.
+    predictions=table["sequence_length"] - (table["queue_capacity"] == 0),
+)
+table["held"] = table["K"] * table["predictions"] * (1 - table["ideal_loss_mean"] / math.log(2))
+sizes = sorted(table["K"].unique())
+colours = dict(zip(sizes, ordered_colours(len(sizes)), strict=True))
+figure, axes = new_figure(rows=1, columns=2, width=3.6, height=3.6, sharex=False, sharey=False)
+draw_sizes(axes[0, 0], table, colours)
+draw_training(axes[0, 1], table, read_table_of_group(snakemake.input.by_epoch), colours)
+for K, colour in colours.items():
+    axes[0, 0].plot([], [], color=colour, label=f"K = {K}")
+axes[0, 0].plot([], [], **IDEAL, label="all that the set holds (ideal observer)")
+if table["model"].nunique() > 1:
+    for model in table["model"].unique():
+        look = look_of_model(model)
+        axes[0, 0].plot([], [], color="0.4", linestyle="", marker=look.marker, label=look.label)
+title = "Bits memorised by models of several sizes, of sets of several sizes"
+figure.suptitle(title_of_figure(snakemake, title), fontsize=9)
+legend_below(figure, axes)
 save_figure(figure, snakemake)

@@ -9,10 +9,9 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from memorization.figures.drawing import REFERENCE, save_figure
+from memorization.figures.drawing import REFERENCE, PanelFigure, legend_below, new_figure, save_figure
 from memorization.figures.labels import condition_label, look_of_model
 from memorization.figures.selection import condition_columns, last_set
 from memorization.figures.titles import title_of_figure
@@ -99,17 +98,16 @@ def limit_to_differences(ax: Axes, rows: pd.DataFrame) -> None:
     ax.set_xlim(lowest - 0.08 * apart, highest + 0.08 * apart)
 
 
-def draw_legend(figure: Figure, axes: Any) -> None:
+def draw_legend(figure: PanelFigure, axes: Any) -> None:
     """Draw the marks that are in any panel, in black, in the order of `MARKS`."""
     drawn = {label for ax in axes for label in ax.get_legend_handles_labels()[1]}
-    look = {"color": "black", "linestyle": "", "markersize": 5}
+    style = {"color": "black", "linestyle": "", "markersize": 5}
     handles = [
-        Line2D([], [], marker=marker, markerfacecolor="black" if filled else "white", **look)
+        Line2D([], [], marker=marker, markerfacecolor="black" if filled else "white", label=label, **style)
         for marker, filled, label in MARKS.values()
         if label in drawn
     ]
-    labels = [label for _, _, label in MARKS.values() if label in drawn]
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    legend_below(figure, axes, handles)
 
 
 start_log(snakemake.log[0])
@@ -118,10 +116,7 @@ table = table[table["metric"].isin(METRICS)]
 heights, labels, names = lay_out(table)
 numbers = sorted({table["num_seeds"].min(), table["num_seeds"].max()})
 pairs = f"{' to '.join(map(str, numbers))} pairs"
-# Room for the widest label beside two panels, and a line for each row.
-widest = max(len(line) for label in labels.values() for line in label.splitlines())
-figure = Figure(figsize=(5.2 + 0.065 * widest, 1.3 + 0.21 * (1 - min(labels))))
-axes = figure.subplots(1, len(METRICS), sharey=True)
+figure, ((*axes,),) = new_figure(1, len(METRICS), width=2.4, height=0.21 * (1.6 - min(labels)))
 for ax, (metric, words) in zip(axes, METRICS.items(), strict=True):
     draw_contrasts(ax, table[table["metric"] == metric], heights)
     ax.set_xlabel(f"difference of {words}\n(mean and 95 % interval of {pairs})")

@@ -15,10 +15,12 @@ from memorization.figures.drawing import (
     legend_below,
     log_axis,
     new_figure,
+    note,
     save_figure,
 )
 from memorization.figures.labels import CANDIDATES, lines
 from memorization.figures.selection import by_model, condition_columns, conditions
+from memorization.figures.titles import title_of_figure
 from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
@@ -27,8 +29,11 @@ NEEDS = ("a transformer", "saved weights")
 LEAST_DIVERGENCE = 0.02
 
 
-def draw_panel(ax: Axes, rows: pd.DataFrame) -> None:
-    """Draw one line for each candidate, against the iterations on the current set."""
+def draw_panel(ax: Axes, rows: pd.DataFrame, nothing: str) -> None:
+    """Draw one line for each candidate, against the iterations on the current set.
+
+    If there is none, the text ``nothing`` says why.
+    """
     ax.axhline(0, **REFERENCE)
     ax.axhline(1, **REFERENCE)
     for i, (candidate, look) in enumerate(CANDIDATES.items()):
@@ -42,9 +47,10 @@ def draw_panel(ax: Axes, rows: pd.DataFrame) -> None:
             x = shown["since"] * 1.04 ** (i - 3)
             draw_points(ax, x, shown, "explained", linestyle="-", linewidth=1, **style)
     ax.set_ylim(-0.2, 1.05)
-    # With one seed, or before a transformer has learned anything, there is nothing to draw.
     if len(rows):
         log_axis(ax.xaxis)
+    else:
+        note(ax, nothing)
 
 
 def with_something_to_explain(table: pd.DataFrame) -> pd.DataFrame:
@@ -81,16 +87,20 @@ drawn = [
     for model, of_model in by_model(table)
     for label, _, rows in conditions(of_model)
 ]
+alone = table["kl_mean"].isna().all()
+nothing = "one seed: no others to fit on" if alone else "hardly different from a coin"
 columns = 3 if (table["weights"] == "pre_switch_1").any() else 1
 figure, axes = new_figure(len(drawn), columns, width=2.8, height=2.4, sharex=True, sharey=True)
 for (label, of_condition), row in zip(drawn, axes, strict=True):
     for ax, (title, rows) in zip(row, of_condition, strict=False):
-        draw_panel(ax, rows)
+        draw_panel(ax, rows, nothing)
         if ax in axes[0]:
             ax.set_title(title)
         if ax in axes[-1]:
             ax.set_xlabel("iterations since the set came in")
     row[0].set_ylabel(lines(label, "share of KL explained"))
-figure.suptitle("How much of what a transformer predicts does each theory explain?", fontsize=9)
+figure.suptitle(
+    title_of_figure(snakemake, "How much of a transformer's predictions each theory explains"), fontsize=9
+)
 legend_below(figure, axes)
 save_figure(figure, snakemake)

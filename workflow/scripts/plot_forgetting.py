@@ -1,6 +1,6 @@
-"""Recall of earlier sets against the iterations since each was left.
+"""Recall of earlier sets after they were left, beside fitted laws.
 
-Fitted laws stand beside it, and how well each predicts a seed that it was not fitted to.
+Each law's error on a seed that it was not fitted to stands beside it.
 """
 
 import pandas as pd
@@ -8,97 +8,93 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from memorization.figures.drawing import (
+    IDEAL,
     REFERENCE,
     draw_chance,
     draw_ideal,
     draw_points,
     legend_below,
+    log_axis,
     new_figure,
+    note,
     save_figure,
 )
-from memorization.figures.labels import lines, ranks_label
-from memorization.figures.selection import by_model, conditions, log_spaced, rank_bands
+from memorization.figures.labels import BLACK, BLUE, GREEN, RED, lines
+from memorization.figures.selection import by_model, conditions, first_condition
+from memorization.figures.titles import title_of_figure
 from memorization.storage.log import start_log
-from memorization.tables.registry import FORMS_OF_FORGETTING, read_table_of_group
+from memorization.tables.registry import read_table_of_group
 
 NEEDS = ("a switch", "tests of earlier sets")
-# The number of measured points in a panel.
-POINTS = 14
-LABELS = [form.replace("_", " ") for form in FORMS_OF_FORGETTING]
-MARKERS = dict(zip(FORMS_OF_FORGETTING, "os^", strict=True))
-DASHES = dict(zip(FORMS_OF_FORGETTING, [(0, (1, 1)), (0, (4, 2)), "-"], strict=True))
+# Of a colour are a law and the same law with a floor: solid, with filled markers.
+LAWS = {
+    "exponential": {"color": BLUE, "linestyle": ":", "marker": "o", "markerfacecolor": "white"},
+    "power_law": {"color": RED, "linestyle": ":", "marker": "s", "markerfacecolor": "white"},
+    "stretched_exponential": {"color": GREEN, "linestyle": ":", "marker": "^", "markerfacecolor": "white"},
+    "exponential_with_floor": {"color": BLUE, "linestyle": "-", "marker": "o"},
+    "stretched_exponential_with_floor": {"color": GREEN, "linestyle": "-", "marker": "^"},
+}
+LABELS = {law: law.replace("_with_", " + ").replace("_", " ") for law in LAWS}
 
 
-def shown_bands(rows: pd.DataFrame) -> list[tuple[int, int]]:
-    """Return the bands of rank of a model that are shown.
-
-    These are all ranks, the most frequent tested sequence and the rarest band.
-    """
-    bands = rank_bands(rows)
-    all_ranks = max(bands, key=lambda band: band[1] - band[0])
-    single = [band for band in bands if band != all_ranks]
-    return [all_ranks, *([single[0], single[-1]] if len(single) > 1 else [])]
-
-
-def in_band(rows: pd.DataFrame, low: int, high: int) -> pd.DataFrame:
-    """Return the rows of one band of rank."""
-    return rows[(rows["rank_low"] == low) & (rows["rank_high"] == high)]
-
-
-def draw_curves(ax: Axes, of_model: pd.DataFrame, low: int, high: int) -> None:
-    """Draw the measured recall of each condition, and the laws fitted to it.
-
-    Both are those in one band of rank.
-    """
-    for label, colour, rows in conditions(of_model):
-        rows = in_band(rows, low, high)
-        rows = rows[rows["iters_since_switch"] > 0]
-        draw_ideal(ax, rows, rows["iters_since_switch"], "recall")
-        points = log_spaced(rows, POINTS)
-        x = points["iters_since_switch"]
-        draw_points(ax, x, points, "recall", color=colour, label=label or "measured")
-        for form, dashes in DASHES.items():
-            ax.plot(rows["iters_since_switch"], rows[f"{form}_mean"], color=colour, linewidth=1, linestyle=dashes)
+def draw_curve(ax: Axes, rows: pd.DataFrame) -> None:
+    """Draw the measured recall of one condition, and the laws fitted to it."""
+    # The moment of the switch has no place on a logarithmic axis.
+    rows = rows[rows["iters_since_switch"] > 0]
+    x = rows["iters_since_switch"]
     draw_chance(ax, "recall")
-    ax.set_xscale("log")
-    ax.set_ylim(-0.25, 1.05)
-    ax.set_xlabel("iterations since the set was left")
+    draw_ideal(ax, rows, x, "recall")
+    for law, style in LAWS.items():
+        ax.plot(x, rows[f"{law}_mean"], linewidth=1.2, color=style["color"], linestyle=style["linestyle"])
+    draw_points(ax, x, rows, "recall", color=BLACK)
+    log_axis(ax.xaxis)
+    ax.set_ylim(-0.08, 1.02)
 
 
-def draw_errors(ax: Axes, of_model: pd.DataFrame, low: int, high: int) -> None:
-    """Draw how much larger the left-out error of each law is than the best law's.
-
-    Each condition is drawn, in one band of rank.
-    """
-    ax.axhline(0, **REFERENCE)
-    for k, (_, colour, rows) in enumerate(conditions(of_model)):
-        rows = in_band(rows, low, high)
-        for x, form in enumerate(FORMS_OF_FORGETTING):
-            of_form = rows[rows["form"] == form]
-            style = {"color": colour, "marker": MARKERS[form]}
-            draw_points(ax, [x + 0.15 * k] * len(of_form), of_form, "above_best", **style)
-    # An interval that is far wider than the means is cut off.
-    most = in_band(of_model, low, high)["above_best_mean"].max()
-    most = max(most, 0.015) if pd.notna(most) else 0.015
-    ax.set_xticks(range(len(LABELS)), [label.replace(" ", "\n") for label in LABELS])
-    ax.set_ylim(-1.1 * most, 1.6 * most)
-    ax.set_xlim(-0.5, len(LABELS) - 0.2)
+def draw_errors(ax: Axes, of_model: pd.DataFrame, labels: list[str]) -> None:
+    """Draw the excess error of each law in a row for each condition, the first at the top."""
+    ax.axvline(0, **REFERENCE)
+    for place, (_, _, rows) in enumerate(conditions(of_model)):
+        for i, (law, style) in enumerate(LAWS.items()):
+            row = rows[rows["form"] == law]
+            mean = row["excess_error_mean"]
+            interval = [mean - row["excess_error_low"], row["excess_error_high"] - mean]
+            marks = {key: value for key, value in style.items() if key != "linestyle"}
+            y = [place + 0.15 * (i - 2)] * len(row)
+            ax.errorbar(mean, y, xerr=interval, linestyle="", elinewidth=0.8, capsize=0, **marks)
+    ax.set_yticks(range(len(labels)), labels, fontsize=8)
+    ax.set_ylim(len(labels) - 0.5, -0.5)
+    if of_model["excess_error_mean"].isna().all():
+        note(ax, "one seed, or too few tests:\nno error of a seed left out")
 
 
 start_log(snakemake.log[0])
 curves = by_model(read_table_of_group(snakemake.input.forgetting_curves))
 fits = read_table_of_group(snakemake.input.forgetting_fits)
-figure, axes = new_figure(2 * len(curves), 3, width=2.7, height=2.1, sharex=False, sharey=False)
-for i, (model, curves_of_model) in enumerate(curves):
-    # A curve of few points has no fit.
-    fits_of_model = fits[fits["model"].isin(curves_of_model["model"])]
-    for j, (low, high) in enumerate(shown_bands(curves_of_model)):
-        draw_curves(axes[2 * i, j], curves_of_model, low, high)
-        axes[2 * i, j].set_title("all ranks" if j == 0 else ranks_label(low, high))
-        draw_errors(axes[2 * i + 1, j], fits_of_model, low, high)
-    axes[2 * i, 0].set_ylabel(lines(model, "recall"))
-    axes[2 * i + 1, 0].set_ylabel(lines(model, "error above the best"))
-for label, dashes in zip(LABELS, DASHES.values(), strict=True):
-    axes[0, 0].add_line(Line2D([], [], color="0.3", linewidth=1, linestyle=dashes, label=f"fit: {label}"))
-legend_below(figure, axes)
+labels = [[label for label, _, _ in conditions(of_model)] for _, of_model in curves]
+heights = [max(2.0, 0.45 + 0.3 * len(of_model)) for of_model in labels]
+figure, axes = new_figure(len(curves), 2, width=3.7, height=heights, sharex="col", sharey=False)
+for (model, of_model), of_labels, (left, right) in zip(curves, labels, axes, strict=True):
+    draw_curve(left, first_condition(of_model))
+    left.set_title(of_labels[0])
+    left.set_ylabel(lines(model, "recall"))
+    draw_errors(right, fits[fits["model"].isin(of_model["model"])], of_labels)
+most = fits["excess_error_mean"].max()
+if pd.notna(most):
+    # An interval that is far wider than the means are apart is cut off.
+    axes[0, 1].set_xlim(-0.35 * most, 1.4 * most)
+axes[-1, 0].set_xlabel("iterations since the set was left")
+axes[-1, 1].set_xlabel("excess error on a seed\nleft out of the fit (recall)")
+title = title_of_figure(snakemake, "Recall of a set that was left, and how well laws predict it")
+figure.suptitle(title, fontsize=9)
+legend_below(
+    figure,
+    axes,
+    [
+        Line2D([], [], color=BLACK, marker="o", linestyle="", label="measured"),
+        Line2D([], [], **IDEAL, label="ideal observer"),
+        Line2D([], [], **REFERENCE, label="chance; no excess error"),
+        *(Line2D([], [], **style, label=LABELS[law]) for law, style in LAWS.items()),
+    ],
+)
 save_figure(figure, snakemake)

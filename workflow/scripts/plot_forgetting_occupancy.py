@@ -1,59 +1,57 @@
 """Recall of the old set after the switch, beside what the queue allows."""
 
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
 from memorization.figures.drawing import (
     REFERENCE,
     THEORY,
     draw_chance,
     draw_ideal_recall,
     draw_points,
-    log_axis,
+    legend_below,
     new_figure,
     save_figure,
 )
-from memorization.figures.labels import RECALL_LABEL, ranks_label
-from memorization.figures.selection import conditions, log_spaced, recall, three_bands
+from memorization.figures.labels import ORANGE, RECALL_LABEL
+from memorization.figures.selection import conditions, few, recall
+from memorization.figures.titles import title_of_figure
 from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
 NEEDS = ("a switch", "tests of earlier sets", "the model dam")
-# The number of measured points of each condition in a panel.
+# The number of measured points in a panel.
 POINTS = 10
-# The same of a line. Once the set is lost, the ideal is at chance but for prefixes that agree by chance.
-LINE_POINTS = 30
+
+
+def draw_panel(ax: Axes, rows: pd.DataFrame) -> None:
+    """Draw one condition until the queue has lost the old set, and for as long again."""
+    x = rows["draws_since_switch"]
+    # A small queue has lost the set at the first test.
+    end = max(2 * x[rows["occupancy_mean"] > 0].max(), x.iloc[:5].max())
+    rows = rows[x <= end]
+    x = rows["draws_since_switch"]
+    draw_chance(ax, "recall")
+    draw_ideal_recall(ax, rows)
+    ax.plot(x, rows["occupancy_mean"], **REFERENCE | {"color": THEORY["color"]}, label="share that is stored")
+    ax.plot(x, rows["queue_ideal_recall_mean"], **THEORY, label="theory: the queue's ideal")
+    points = rows.iloc[np.unique(np.linspace(0, len(rows) - 1, POINTS).round().astype(int))]
+    draw_points(ax, points["draws_since_switch"], points, "recall", color=ORANGE, label="measured")
+    ax.locator_params(axis="x", nbins=4)
+
+
 start_log(snakemake.log[0])
 table = recall(read_table_of_group(snakemake.input.forgetting))
-table = table[table["sequence_set"] == 0]
-bands = three_bands(table)
-# A logarithmic axis keeps the capacities apart; the moment of the switch stands at its beginning.
-first = table.loc[table["iters_since_switch"] > 0, "iters_since_switch"].min()
-table = table.assign(since=table["iters_since_switch"].clip(lower=first / 2))
-# Until the queue of the largest memory holds nothing of the old set any more, and a little longer.
-gone = table.loc[table["occupancy_mean"] > 0, "iters_since_switch"].max()
-table = table[table["iters_since_switch"] <= max(3 * gone, 4 * first)]
-figure, axes = new_figure(rows=1, columns=len(bands), width=2.9, height=2.9)
-for ax, (low, high) in zip(axes[0], bands, strict=True):
-    draw_chance(ax, "recall")
-    draw_ideal_recall(ax, table[table["rank_low"] == low])
-    ax.set_title(ranks_label(low, high))
-    for i, (label, colour, rows) in enumerate(conditions(table)):
-        rows = rows[rows["rank_low"] == low]
-        ax.plot(rows["since"], rows["occupancy_mean"], **REFERENCE | {"color": colour})
-        line = log_spaced(rows, LINE_POINTS)
-        ax.plot(line["since"], line["queue_ideal_recall_mean"], color=colour, linewidth=1)
-        points = log_spaced(rows, POINTS)
-        # Points side by side keep their intervals apart.
-        draw_points(ax, points["since"] * 1.04**i, points, "recall", color=colour, label=label or "measured")
-    log_axis(ax.xaxis)
-    ax.set_xlabel("iterations since the switch")
-axes[0, 0].set_ylim(-0.25, 1.1)
+table = table[(table["sequence_set"] == 0) & (table["model"] == "dam")]
+shown = few(conditions(table))
+figure, axes = new_figure(rows=1, columns=len(shown), width=2.5, height=2.8, sharex=False)
+for ax, (label, _, rows) in zip(axes[0], shown, strict=True):
+    draw_panel(ax, rows)
+    ax.set_title(label)
+    ax.set_ylim(-0.06, 1.06)
+axes[0, len(shown) // 2].set_xlabel("sequences drawn since the switch")
 axes[0, 0].set_ylabel(RECALL_LABEL)
-handles, labels = axes[0, 0].get_legend_handles_labels()
-(theory,) = axes[0, 0].plot([], [], **THEORY)
-(occupancy,) = axes[0, 0].plot([], [], **REFERENCE | {"color": THEORY["color"]})
-figure.legend(
-    [*handles, theory, occupancy],
-    [*labels, "theory: the queue's ideal", "occupancy $1 - (1 - p_r)^{M - t}$"],
-    loc="outside lower center",
-    ncols=4,
-)
+figure.suptitle(title_of_figure(snakemake, "Recall of the old set, and what the queue still holds"), fontsize=9)
+legend_below(figure, axes)
 save_figure(figure, snakemake)

@@ -15,15 +15,14 @@ from memorization.figures.drawing import (
     REFERENCE,
     THEORY,
     draw_chance,
-    draw_mean,
     draw_points,
-    legend_beneath,
     log_axis,
     new_figure,
     save_figure,
 )
 from memorization.figures.labels import MARKERS, lines, ordered_colours
 from memorization.figures.selection import by_model, recall
+from memorization.figures.titles import title_of_figure
 from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
@@ -43,7 +42,7 @@ def since_switch(of_model: pd.DataFrame) -> pd.DataFrame:
 
 
 def looks(of_model: pd.DataFrame) -> tuple[dict, dict]:
-    """Return the colour of each learning rate, and the marker of each batch size."""
+    """Return the colour of each learning rate, and the marker of each batch size of any model."""
     rates, sizes = sorted(of_model[LR].unique()), sorted(of_model[BATCH].unique())
     return dict(zip(rates, ordered_colours(len(rates)), strict=True)), dict(zip(sizes, cycle(MARKERS)))
 
@@ -55,9 +54,11 @@ def draw_curves(ax: Axes, of_model: pd.DataFrame) -> None:
     ax.axhline(2 * rows["ideal_accuracy_mean"].mean() - 1, **IDEAL)
     draw_chance(ax, "recall")
     for (lr, batch), curve in rows[rows["since"] > 0].groupby([LR, BATCH]):
+        # The bands of many curves would hide each other; the half-lives below have intervals.
         style = {"color": colours[lr], "marker": markers[batch], "linewidth": 0.8}
-        draw_mean(ax, curve.assign(x=lr * curve["since"]), "x", "recall", **style)
+        ax.plot(lr * curve["since"], curve["recall_mean"], **style)
     log_axis(ax.xaxis)
+    ax.set_ylim(-0.06, 1.02)
     ax.set_xlabel("learning rate · iterations since the switch")
 
 
@@ -86,44 +87,35 @@ def draw_half_lives(ax: Axes, of_model: pd.DataFrame) -> None:
     ax.set_xlabel("batch size after the switch")
 
 
-def legend_entries(of_model: pd.DataFrame) -> list[Line2D]:
-    """Return a column of learning rates and one of batch sizes, equally long."""
-    colours, markers = looks(of_model)
-    rates = [Line2D([], [], color=colour, label=f"learning rate {lr:g}") for lr, colour in colours.items()]
-    sizes = [
-        Line2D([], [], color="0.4", linestyle="", marker=marker, label=f"batch {batch}")
-        for batch, marker in markers.items()
-    ]
-    for entries in (rates, sizes):
-        missing = max(len(rates), len(sizes)) - len(entries)
-        entries += [Line2D([], [], linestyle="", label=" ") for _ in range(missing)]
-    return rates + sizes
-
-
 start_log(snakemake.log[0])
 curves = by_model(read_table_of_group(snakemake.input.by_epoch))
 half_lives = by_model(read_table_of_group(snakemake.input.half_life))
-figure, axes = new_figure(2, len(curves), width=3, height=2.5, sharex=False)
+figure, axes = new_figure(2, len(curves), width=2.9, height=2.6, sharex=False)
+sizes = {}
 for column, (model, curves_of_model), (_, half_lives_of_model) in zip(axes.T, curves, half_lives, strict=True):
     column[0].set_title(model)
     draw_curves(column[0], curves_of_model)
     draw_half_lives(column[1], half_lives_of_model)
-    legend_beneath(column[1], 0.3, legend_entries(curves_of_model), ncols=2)
+    rates, markers = looks(curves_of_model)
+    sizes |= markers
+    handles = [Line2D([], [], color=colour, marker=".", label=f"{lr:g}") for lr, colour in rates.items()]
+    column[1].legend(handles=handles, title="learning rate", loc="upper left", bbox_to_anchor=(0, -0.28), ncols=3)
 axes[0, 0].set_ylabel("recall of the old set")
 axes[1, 0].set_ylabel(lines("half-life of the old set", "(sequences drawn)"))
-figure.suptitle(
-    "If learning rate · iterations decides, the curves coincide and the half-life in draws grows with the batch;\n"
-    "if a queue decides, the half-life in draws is the same for every batch size.",
-    fontsize=9,
-)
+title = title_of_figure(snakemake, "How fast a set is forgotten at several learning rates and batch sizes")
+figure.suptitle(title, fontsize=9)
 figure.legend(
     handles=[
+        *(
+            Line2D([], [], color="0.4", linestyle="", marker=marker, label=f"batch {batch}")
+            for batch, marker in sorted(sizes.items())
+        ),
         Line2D([], [], **IDEAL, label="ideal observer"),
         Line2D([], [], **REFERENCE, label="chance"),
         Line2D([], [], **QUEUE, label="a queue: the same number of draws"),
         Line2D([], [], **ITERATIONS, label="the same number of iterations"),
     ],
     loc="outside lower center",
-    ncols=4,
+    ncols=4 if len(curves) > 1 else 2,
 )
 save_figure(figure, snakemake)

@@ -3,13 +3,12 @@
 The set is the one after the first switch.
 """
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from memorization.figures.drawing import IDEAL, legend_beneath, log_axis, new_figure, save_figure
+from memorization.figures.drawing import IDEAL, legend_below, log_axis, new_figure, save_figure
+from memorization.figures.labels import Look
 from memorization.figures.selection import by_model, conditions
 from memorization.figures.titles import title_of_figure
 from memorization.storage.log import start_log
@@ -20,7 +19,7 @@ NEEDS = ("a switch",)
 NOT_REACHED = 1.25
 
 
-def draw_medians(ax: Axes, x: pd.Series, rows: pd.DataFrame, colour: Any, label: str | None) -> None:
+def draw_medians(ax: Axes, x: pd.Series, rows: pd.DataFrame, look: Look, label: str | None) -> None:
     """Draw the medians of a condition with their intervals, and what is not reached.
 
     If some seeds never get there, an interval can have no upper bound: it goes on to the end of the training. If
@@ -31,11 +30,11 @@ def draw_medians(ax: Axes, x: pd.Series, rows: pd.DataFrame, colour: Any, label:
     height = rows["median_iterations"].where(reached, NOT_REACHED * end)
     high = rows["median_high"].fillna(end.where(rows["reached"] < 1))
     bars = np.array([height - rows["median_low"].where(high.notna()), high - height])
-    ax.errorbar(x[reached], height[reached], bars[:, reached], color=colour, marker="o", label=label)
-    ax.plot(x[~reached], height[~reached], color=colour, linestyle="", marker="^", markerfacecolor="white")
+    ax.errorbar(x[reached], height[reached], bars[:, reached], **look.points, label=label)
+    ax.plot(x[~reached], height[~reached], color=look.colour, linestyle="", marker="^", markerfacecolor="white")
     # No line ends without a word: it goes on to the first threshold that is not reached.
     ends = [*x[reached].index[-1:], *x[~reached].index[:1]]
-    ax.plot(x[ends], height[ends], color=colour, linestyle=":", linewidth=1)
+    ax.plot(x[ends], height[ends], color=look.colour, linestyle=":", linewidth=1)
 
 
 def label_end(ax: Axes, end: float) -> None:
@@ -59,14 +58,14 @@ for (model, of_model), ax in zip(models, axes[0], strict=True):
     ax.set_title(model)
     ax.axvline(of_model["ideal_accuracy"].mean(), **IDEAL, label="ideal observer")
     shown = conditions(of_model)
-    for i, (label, colour, rows) in enumerate(shown):
+    for i, (label, look, rows) in enumerate(shown):
         # Points side by side keep their intervals apart.
         x = rows["threshold"] + 0.004 * (i - (len(shown) - 1) / 2)
-        draw_medians(ax, x, rows, colour, label or None)
+        draw_medians(ax, x, rows, look, label or None)
     log_axis(ax.yaxis)
     label_end(ax, of_model["trained_iterations"].max())
     ax.set_xlabel("accuracy reached")
-    legend_beneath(ax, 0.18)
 axes[0, 0].set_ylabel("median iterations since the switch")
 figure.suptitle(title_of_figure(snakemake, "Iterations until the new set is known to an accuracy"))
+legend_below(figure, axes)
 save_figure(figure, snakemake)

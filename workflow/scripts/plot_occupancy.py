@@ -6,37 +6,41 @@ from memorization.figures.drawing import (
     draw_chance,
     draw_ideal,
     draw_points,
+    legend_below,
     log_axis,
     new_figure,
     save_figure,
 )
-from memorization.figures.labels import RECALL_LABEL
-from memorization.figures.selection import band_centre, band_means, conditions, just_trained, recall
+from memorization.figures.labels import ORANGE, RECALL_LABEL
+from memorization.figures.selection import band_centre, band_means, conditions, few, just_trained, recall
+from memorization.figures.titles import title_of_figure
 from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
 NEEDS = ("the model dam",)
 start_log(snakemake.log[0])
-theory = just_trained(read_table_of_group(snakemake.input.occupancy))
-measured = recall(just_trained(read_table_of_group(snakemake.input.by_rank)))
-figure, axes = new_figure(rows=1, columns=1, width=5.4, height=3.3)
-ax = axes[0, 0]
-draw_chance(ax, "recall")
-for (label, colour, line), (_, _, points) in zip(conditions(theory), conditions(measured), strict=True):
-    # The first set, at the moment before it is left.
-    line, points = line[line["sequence_set"] == 0], points[points["sequence_set"] == 0]
+# The first set, at the moment before it is left.
+theory, measured = (
+    just_trained(table[(table["sequence_set"] == 0) & (table["model"] == "dam")])
+    for table in map(read_table_of_group, (snakemake.input.occupancy, snakemake.input.by_rank))
+)
+shown = few(list(zip(conditions(recall(measured)), conditions(theory), strict=True)))
+figure, axes = new_figure(rows=1, columns=len(shown), width=2.5, height=2.8)
+for ax, ((label, _, points), (_, _, line)) in zip(axes[0], shown, strict=True):
     x = band_centre(points, "rank", offset=1)
-    ax.plot(line["sequence_rank"] + 1, line["occupancy"], **REFERENCE | {"color": colour})
-    ax.plot(x, band_means(line, points, "queue_ideal_recall_mean"), color=colour, linewidth=1)
-    draw_points(ax, x, points, "recall", color=colour, label=label or "measured")
-of_set = measured[measured["sequence_set"] == 0]
-ideal = of_set.assign(ideal_recall_mean=2 * of_set["ideal_accuracy_mean"] - 1)
-draw_ideal(ax, ideal, band_centre(of_set, "rank", offset=1), "recall", label="ideal observer of the set")
-ax.plot([], [], **THEORY, label="theory: the queue's ideal")
-ax.plot([], [], **REFERENCE | {"color": THEORY["color"]}, label="occupancy $1 - (1 - p_r)^M$")
-log_axis(ax.xaxis)
-ax.set_xlabel("rank + 1")
-ax.set_ylabel(RECALL_LABEL)
-ax.set_ylim(-0.06, 1.06)
-figure.legend(loc="outside right upper")
+    draw_chance(ax, "recall")
+    draw_ideal(ax, points.assign(ideal_recall_mean=2 * points["ideal_accuracy_mean"] - 1), x, "recall")
+    stored = REFERENCE | {"color": THEORY["color"]}
+    ax.plot(
+        line["sequence_rank"] + 1, line["occupancy"], **stored, label="stored with probability $1 - (1 - p_r)^M$"
+    )
+    ax.plot(x, band_means(line, points, "queue_ideal_recall_mean"), **THEORY, label="theory: the queue's ideal")
+    draw_points(ax, x, points, "recall", color=ORANGE, label="measured")
+    ax.set_title(label)
+    log_axis(ax.xaxis)
+    ax.set_ylim(-0.06, 1.06)
+axes[0, len(shown) // 2].set_xlabel("rank + 1")
+axes[0, 0].set_ylabel(RECALL_LABEL)
+figure.suptitle(title_of_figure(snakemake, "Recall of each rank, and what the queue holds of it"), fontsize=9)
+legend_below(figure, axes)
 save_figure(figure, snakemake)

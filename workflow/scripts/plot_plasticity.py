@@ -4,21 +4,19 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from memorization.figures.drawing import (
-    CHANCE,
-    IDEAL,
-    REFERENCE,
+    draw_chance,
+    draw_ideal,
     draw_points,
     legend_below,
     new_figure,
     save_figure,
 )
-from memorization.figures.labels import AXIS_LABELS
 from memorization.figures.selection import by_model, conditions, last_set
+from memorization.figures.titles import title_of_figure
 from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
 NEEDS = ("a switch",)
-METRICS = {"accuracy": AXIS_LABELS["accuracy"], "fraction_of_ideal": "fraction of ideal"}
 
 
 def when_left(table: pd.DataFrame) -> pd.DataFrame:
@@ -34,27 +32,21 @@ def when_left(table: pd.DataFrame) -> pd.DataFrame:
 
 start_log(snakemake.log[0])
 models = by_model(when_left(read_table_of_group(snakemake.input.by_weights)))
-figure, axes = new_figure(2, len(models), width=2.8, height=2.4)
-for (model, of_model), column in zip(models, axes.T, strict=True):
-    column[0].set_title(model)
-    ideal = of_model.groupby("number")["ideal_accuracy_mean"].mean()
-    column[0].plot(ideal.index, ideal, **IDEAL, label="ideal observer")
-    column[1].axhline(1, **IDEAL)
-    column[0].axhline(CHANCE["accuracy"], **REFERENCE, label="chance")
-    column[1].axhline(0, **REFERENCE)
+figure, axes = new_figure(1, len(models), width=2.8, height=3)
+for (model, of_model), ax in zip(models, axes[0], strict=True):
+    ax.set_title(model)
+    draw_chance(ax, "accuracy")
+    draw_ideal(ax, of_model, of_model["number"], "accuracy")
     shown = conditions(of_model)
-    for ax, metric in zip(column, METRICS, strict=True):
-        for i, (label, colour, rows) in enumerate(shown):
-            rows = rows.sort_values("number")
-            # Points side by side keep their intervals apart.
-            x = rows["number"] + 0.12 * (i - (len(shown) - 1) / 2)
-            draw_points(ax, x, rows, metric, color=colour, linestyle="-", linewidth=1, label=label or None)
-    column[1].xaxis.set_major_locator(MaxNLocator(integer=True))
-    column[1].set_xlabel("number of the set")
-for metric, ax in zip(METRICS, axes[:, 0], strict=True):
-    ax.set_ylabel(METRICS[metric])
-figure.suptitle(
-    "A curve that rises learns each new set better than the last; one that falls has lost plasticity.", fontsize=9
-)
+    for i, (label, look, rows) in enumerate(shown):
+        rows = rows.sort_values("number")
+        # Points side by side keep their intervals apart. A line shows a trend, which three points have not.
+        x = rows["number"] + 0.5 * (i - (len(shown) - 1) / 2) / len(shown)
+        line = {"linestyle": "-" if len(rows) > 3 else "", "linewidth": 0.8}
+        draw_points(ax, x, rows, "accuracy", **look.points | line, label=label or "measured")
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True))
+    ax.set_xlabel("number of the set")
+axes[0, 0].set_ylabel("accuracy on the set\nat the end of its training")
+figure.suptitle(title_of_figure(snakemake, "How well each new set is learned"), fontsize=9)
 legend_below(figure, axes)
 save_figure(figure, snakemake)

@@ -4,7 +4,7 @@ Beside it stands the accuracy on the set that it was trained on.
 """
 
 from memorization.figures.drawing import (
-    REFERENCE,
+    IDEAL,
     THEORY,
     draw_chance,
     draw_points,
@@ -15,6 +15,7 @@ from memorization.figures.drawing import (
 )
 from memorization.figures.labels import AXIS_LABELS, look_of_heads
 from memorization.figures.selection import just_trained, new_set_in_memory
+from memorization.figures.titles import title_of_figure
 from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
@@ -30,17 +31,17 @@ trained = just_trained(table)
 panels = (
     (
         new_set_in_memory(table),
-        "A new set in the memory:\ndo A and B retrieve what they never saw?",
+        "a new set in the memory,\nwhich no training has seen",
     ),
-    (trained[trained["sequence_set"] == 0], "The set that was trained on:\nwhat does training add?"),
+    (trained[trained["sequence_set"] == 0], "the set that was trained on"),
 )
 figure, axes = new_figure(rows=1, columns=2, width=3.3, height=3.4)
 for ax, (rows, title) in zip(axes[0], panels, strict=True):
     draw_chance(ax, "accuracy")
     by_heads = rows.groupby("H")
     ideal, closed_form = by_heads["ideal_accuracy_mean"].mean(), by_heads["closed_form_mean"].mean()
-    ax.plot(ideal.index, ideal, **REFERENCE | {"linestyle": "--"}, label="ideal observer")
-    ax.plot(closed_form.index, closed_form, **THEORY, label="closed form, one bit, untrained")
+    ax.plot(ideal.index, ideal, **IDEAL, label="ideal observer")
+    ax.plot(closed_form.index, closed_form, **THEORY, label="closed form, one-bit heads, untrained")
     for i, (heads, points) in enumerate(rows.groupby(["initial_heads", "A_and_B_trainable"], sort=False)):
         # Points side by side keep their intervals apart.
         draw_points(ax, points["H"] * 1.06 ** (i - 1.5), points, "accuracy", **look_of_heads(*heads))
@@ -48,5 +49,6 @@ for ax, (rows, title) in zip(axes[0], panels, strict=True):
     log_axis_of(ax.xaxis, rows["H"])
     ax.set_xlabel("heads H")
 axes[0, 0].set_ylabel(AXIS_LABELS["accuracy"])
+figure.suptitle(title_of_figure(snakemake, "Accuracy of retrieval against the number of heads"), fontsize=9)
 legend_below(figure, axes)
 save_figure(figure, snakemake)

@@ -1,51 +1,52 @@
-"""Accuracy with a part swapped back, against the number of parameters.
+"""Accuracy on the old set, with a part of the old weights put back, against the number of parameters.
 
-It is shown on the sets before and after the switch.
+There is a row of panels for each model, and a column for each part that is frozen.
 """
 
 from memorization.figures.drawing import (
+    axis_of_values,
     draw_chance,
     draw_ideal,
     draw_points,
     legend_below,
-    log_axis,
+    limit_to,
     new_figure,
     save_figure,
+    title_panel,
 )
-from memorization.figures.labels import AXIS_LABELS, lines, look_of_weights, set_label
-from memorization.figures.selection import by_model, of_first_switch
+from memorization.figures.labels import condition_label, lines, look_of_weights
+from memorization.figures.selection import by_model, of_first_switch, switched, without_frozen_swaps
+from memorization.figures.titles import title_of_figure
 from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
 NEEDS = ("a switch",)
-SETS = (0, 1)
 start_log(snakemake.log[0])
-table = of_first_switch(read_table_of_group(snakemake.input.by_weights))
-table = table[~table["weights"].str.startswith("new_memory")]
+table = switched(without_frozen_swaps(of_first_switch(read_table_of_group(snakemake.input.by_weights))))
+table = table[(table["sequence_set"] == 0) & ~table["weights"].str.startswith("new_memory")]
 if "freeze" not in table:
     table = table.assign(freeze="none")
 frozen = list(table["freeze"].unique())
 models = by_model(table)
-figure, axes = new_figure(
-    rows=len(models) * len(SETS), columns=len(frozen), width=3, height=2.2, sharex=False, sharey=True
-)
-for i, (model, of_model) in enumerate(models):
-    for j, sequence_set in enumerate(SETS):
-        row = axes[len(SETS) * i + j]
-        row[0].set_ylabel(lines(model, set_label(sequence_set), AXIS_LABELS["accuracy"]))
-        for freeze, ax in zip(frozen, row, strict=True):
-            draw_chance(ax, "accuracy")
-            of_panel = of_model[(of_model["sequence_set"] == sequence_set) & (of_model["freeze"] == freeze)]
-            draw_ideal(ax, of_panel, of_panel["num_parameters"], "accuracy")
-            for weights, rows in of_panel.groupby("weights", sort=False):
-                look = look_of_weights(weights)
-                rows = rows.sort_values("num_parameters")
-                style = {"color": look.colour, "marker": look.marker, "linestyle": "-", "label": look.label}
-                draw_points(ax, rows["num_parameters"], rows, "accuracy", **style)
-            log_axis(ax.xaxis)
-for freeze, ax in zip(frozen, axes[0], strict=True):
-    ax.set_title("everything trained" if freeze == "none" else f"{freeze} frozen after the switch")
-for ax in axes[-1]:
-    ax.set_xlabel("parameters")
+figure, axes = new_figure(rows=len(models), columns=len(frozen), width=2.8, height=2.2, sharex="row", sharey="row")
+for (model, of_model), row in zip(models, axes, strict=True):
+    row[0].set_ylabel(lines(model, "accuracy on the old set"))
+    for freeze, ax in zip(frozen, row, strict=True):
+        title_panel(ax, condition_label({"freeze": freeze}, table))
+        of_panel = of_model[of_model["freeze"] == freeze].sort_values("num_parameters")
+        if of_panel.empty:
+            ax.set_visible(False)
+            continue
+        draw_chance(ax, "accuracy")
+        draw_ideal(ax, of_panel, of_panel["num_parameters"], "accuracy")
+        for i, (weights, rows) in enumerate(of_panel.groupby("weights", sort=False)):
+            look = look_of_weights(weights)
+            # Points side by side keep their intervals apart.
+            x = rows["num_parameters"] * 1.1 ** (i - 1.5)
+            draw_points(ax, x, rows, "accuracy", **look.points, linestyle="-", label=look.label)
+        axis_of_values(ax.xaxis, of_model["num_parameters"])
+        ax.set_xlabel("parameters")
+    limit_to(row[0], of_model)
+figure.suptitle(title_of_figure(snakemake, "Accuracy on the old set with an old part put back, by size"))
 legend_below(figure, axes)
 save_figure(figure, snakemake)

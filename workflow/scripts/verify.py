@@ -16,7 +16,15 @@ from pathlib import Path
 
 from memorization.storage.cache import atomic_write
 from memorization.storage.provenance import library_versions, processor
-from memorization.storage.verification import DIFFERENT, IDENTICAL, TOLERANCE, WITHIN_TOLERANCE, compare, record
+from memorization.storage.verification import (
+    DIFFERENT,
+    IDENTICAL,
+    PICTURES,
+    TOLERANCE,
+    WITHIN_TOLERANCE,
+    compare,
+    record,
+)
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # The parts of the repository that a run of the workflow reads.
@@ -71,12 +79,18 @@ def differ(folder: Path, path: Path) -> bool:
     recorded = {
         f"{parent}/{file}": entry for parent, files in content["files"].items() for file, entry in files.items()
     }
-    counts = Counter()
-    for name, answer, difference in compare(recorded, folder):
+    counts, pictures = Counter(), Counter()
+    for name, answer, reason in compare(recorded, folder, content["made_by"]):
         counts[answer] += 1
+        pictures[answer] += name.endswith(PICTURES)
         if answer != IDENTICAL:
-            print(f"{name}: {answer}{f': {difference}' if difference else ''}")
+            print(f"{name}: {answer}{f': {reason}' if reason else ''}")
     print(", ".join(f"{counts[answer]} {answer}" for answer in (IDENTICAL, WITHIN_TOLERANCE, DIFFERENT)))
+    if pictures[WITHIN_TOLERANCE]:
+        print(
+            f"of {pictures.total()} pictures {pictures[IDENTICAL]} have the recorded bytes, "
+            f"{pictures[WITHIN_TOLERANCE]} are equal because the tables are that they are drawn from"
+        )
     if counts.total() > counts[IDENTICAL]:
         print(
             f"recorded on {content['made_by']['processor']}, compared on {processor()}; an array of floats "

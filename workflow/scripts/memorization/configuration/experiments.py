@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from .identity import settings_without_neutral_value
+from .limits import MAX_CONDITIONS_OF_FIGURE, too_many_conditions
 from .settings import (
     OTHERWISE,
     SETTINGS_OF_MODEL,
@@ -21,6 +22,7 @@ from .settings import (
 from .shape import (
     EXPERIMENT_KEYS,
     Condition,
+    ConfigurationFile,
     Defaults,
     Experiment,
     check_shape,
@@ -63,6 +65,10 @@ NEEDS: dict[str, tuple[Callable[[list[RunSettings], list[str]], bool], str]] = {
     "a transformer": (
         lambda settings, keys: any(isinstance(one, TransformerSettings) for one in settings),
         _advice_to_use(TransformerSettings),
+    ),
+    "sequences of different frequency": (
+        lambda settings, keys: any(one.resolved()["zipf_exponent"] for one in settings),
+        "set sequence_sampling_distribution to zipf",
     ),
     "two conditions of one model": (
         lambda settings, keys: len(settings) > len({one.model for one in settings}),
@@ -121,6 +127,7 @@ class Configuration:
 
     cache_dir: str
     results_dir: str
+    claims: str | None
     checkpoint_seconds: float
     runs: tuple[Run, ...]
     figures: dict[str, tuple[str, ...]]
@@ -148,7 +155,7 @@ def read_configuration(config: dict[str, Any], known_figures: Mapping[str, tuple
     mistakes += _mistakes_of_defaults(file.defaults)
     runs, references = [], {}
     for group, experiment in file.experiments.items():
-        new_mistakes, new_runs, references[group] = _expand(group, experiment, file.defaults, known_figures)
+        new_mistakes, new_runs, references[group] = _expand(group, experiment, file, known_figures)
         mistakes += new_mistakes
         runs += new_runs
     if mistakes:
@@ -156,6 +163,7 @@ def read_configuration(config: dict[str, Any], known_figures: Mapping[str, tuple
     return Configuration(
         cache_dir=file.cache_dir,
         results_dir=file.results_dir,
+        claims=file.claims,
         checkpoint_seconds=file.checkpoint_seconds,
         runs=tuple(runs),
         figures={group: tuple(experiment.figures) for group, experiment in file.experiments.items()},
@@ -164,7 +172,7 @@ def read_configuration(config: dict[str, Any], known_figures: Mapping[str, tuple
 
 
 def _expand(
-    group: str, experiment: Experiment, defaults: Defaults, known_figures: Mapping[str, tuple[str, ...]]
+    group: str, experiment: Experiment, file: ConfigurationFile, known_figures: Mapping[str, tuple[str, ...]]
 ) -> tuple[list[str], list[Run], dict[str, dict[str, Any]]]:
     """Return the mistakes of one experiment, its runs and its references.
 
@@ -175,7 +183,7 @@ def _expand(
     unsweepable = [*_swept_lists(path, experiment), *_too_many_runs(path, experiment)]
     if unsweepable:
         return [*mistakes, *unsweepable], [], {}
-    found = [_validate(path, given, paths, defaults) for given, paths in _combinations(path, experiment)]
+    found = [_validate(path, given, paths, file.defaults) for given, paths in _combinations(path, experiment)]
     mistakes += [mistake for new_mistakes, _ in found for mistake in new_mistakes]
     if mistakes:
         return mistakes, [], {}
@@ -188,7 +196,12 @@ def _expand(
         for need in known_figures[figure]
         if not NEEDS[need][0](conditions, keys)
     ]
-    runs = [run for settings in conditions for run in _runs(group, settings, keys, experiment)]
+    if len(conditions) > MAX_CONDITIONS_OF_FIGURE:
+        mistakes += [
+            f"{path}.figures: {figure}: {too_many_conditions(len(conditions))}" for figure in experiment.figures
+        ]
+    seeds = range(file.first_seed, file.first_seed + experiment.seeds)
+    runs = [run for settings in conditions for run in _runs(group, settings, keys, experiment, seeds)]
     mistakes += _mistakes_of_names(path, runs, experiment)
     return mistakes, runs, {model: _condition(settings, keys) for model, settings in references.items()}
 
@@ -325,7 +338,7 @@ def _mistakes_of_keys(path: str, model: str, keys: list[str], paths: dict[str, s
         if key in EXPERIMENT_KEYS:
             wrong = "not a setting; it belongs to an experiment as a whole"
         elif key == "seed":
-            wrong = f"a seed is not set by hand; set {path}.seeds, how many there are"
+            wrong = f"a seed is not set by hand; set {path}.seeds, how many there are, and first_seed"
         elif others:
             wrong = f"a setting of {' and '.join(others)}, which {model} has not; leave it out"
         else:
@@ -408,7 +421,7 @@ def _condition(settings: RunSettings, keys: list[str]) -> dict[str, Any]:
     return {key: getattr(settings, key) if OTHERWISE.get(key) == "seed" else resolved.get(key) for key in keys}
 
 
-def _runs(group: str, settings: RunSettings, keys: list[str], experiment: Experiment) -> list[Run]:
+def _runs(group: str, settings: RunSettings, keys: list[str], experiment: Experiment, seeds: range) -> list[Run]:
     """Return the runs of one condition, one for each seed."""
     condition = _condition(settings, keys)
     # The name leaves out a setting that no sweep names and that has its default.
@@ -425,7 +438,7 @@ def _runs(group: str, settings: RunSettings, keys: list[str], experiment: Experi
             settings.model_copy(update={"seed": seed}).resolved(),
             condition,
         )
-        for seed in range(experiment.seeds)
+        for seed in seeds
     ]
 
 
@@ -438,7 +451,7 @@ def run_name(model: str, condition: dict[str, Any], seed: int) -> str:
 
 def _mistakes_of_names(path: str, runs: list[Run], experiment: Experiment) -> list[str]:
     """Return a line for each name that two runs have, or that is too long."""
-    names = Counter(run.name for run in runs if run.settings["seed"] == 0)
+    names = Counter(run.name for run in runs if run.settings["seed"] == runs[0].settings["seed"])
     lists = {key for condition in experiment.conditions for key in condition.settings if _is_list_setting(key)}
     hint = f" ({', '.join(sorted(lists))} tells no conditions apart)" if lists else ""
     return [

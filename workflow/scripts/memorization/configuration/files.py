@@ -14,18 +14,23 @@ OCTAL = re.compile(r"[-+]?0[0-7_]+")
 BASE_60 = re.compile(r"[-+]?\d[\d_]*(:[0-5]?\d)+(\.[\d_]*)?")
 
 
-def mistake_of_file(path: str) -> str | None:
-    """Return what is wrong with a configuration file, in one line, or None."""
+def mistake_of_file(
+    path: str, what: str = "a mapping with the key experiments", example: str = DEFAULT_FILE
+) -> str | None:
+    """Return what is wrong with a YAML file, in one line, or None.
+
+    It should be ``what``, which is a mapping, as the ``example`` is; by default a configuration file.
+    """
     try:
         content = Path(path).read_text(encoding="utf-8")
     except OSError as error:
-        return f"{path}: {error.strerror}; name a YAML file, such as {DEFAULT_FILE}"
+        return f"{path}: {error.strerror}; name a YAML file, such as {example}"
     except UnicodeDecodeError:
         return f"{path}: is not text in UTF-8"
     try:
         document = yaml.compose(content, Loader=yaml.SafeLoader)
         if not isinstance(document, yaml.MappingNode):
-            return f"{path}: is not a mapping with the key experiments"
+            return f"{path}: is not {what}"
         mistake = next(_misread(document, ""), None)
         # Some text is YAML and still has no value: a date that is none, a tag without a meaning.
         yaml.safe_load(content)

@@ -17,7 +17,7 @@ from pydantic_core import PydanticUndefined
 from .wording import shown
 
 
-def _yaml_float(value: Any) -> Any:
+def yaml_float(value: Any) -> Any:
     """Return a text such as ``1e-3`` as a number, any other value as it is.
 
     YAML 1.1 reads a mantissa without a point as a text.
@@ -27,7 +27,7 @@ def _yaml_float(value: Any) -> Any:
     return value
 
 
-Number = Annotated[float, BeforeValidator(_yaml_float)]
+Number = Annotated[float, BeforeValidator(yaml_float)]
 # The upper limit of every count. It keeps sums and products of settings far from overflow.
 LARGEST = 10**9
 Count = Annotated[int, Field(le=LARGEST)]
@@ -187,7 +187,7 @@ class RunSettings(BaseModel):
         stage=Stage.SWITCH,
         default=False,
     )
-    lr_after_switch: Annotated[float, Field(gt=0), BeforeValidator(_yaml_float)] | None = _setting(
+    lr_after_switch: Annotated[float, Field(gt=0), BeforeValidator(yaml_float)] | None = _setting(
         "learning rate from the first switch on; null: lr", stage=Stage.SWITCH, default=None, neutral=None
     )
     batch_size_after_switch: Annotated[Count, Field(ge=1)] | None = _setting(
@@ -315,6 +315,15 @@ class OneLayerAttentionSettings(TransformerSettings):
         gt=0,
     )
     attention_trainable: bool = _setting("whether the attention is trained at all", default=True)
+    mlp_init_std: Number = _setting(
+        "standard deviation of the initial weights of the MLP and of the head",
+        default=0.02,
+        neutral=0.02,
+        gt=0,
+    )
+    mlp_trainable: bool = _setting(
+        "whether the MLP, the head included, is trained at all", default=True, neutral=True
+    )
 
     def impossible(self) -> Iterator[tuple[str, str]]:
         """Yield each impossible combination of settings.
@@ -322,11 +331,18 @@ class OneLayerAttentionSettings(TransformerSettings):
         Each is given as the setting at fault and what is wrong.
         """
         yield from super().impossible()
-        if self.freeze == "attention" and not self.attention_trainable:
+        for part, trained in (("attention", self.attention_trainable), ("mlp", self.mlp_trainable)):
+            if self.freeze == part and not trained:
+                yield (
+                    "freeze",
+                    f'"{part}" needs a part that was trained before: set {part}_trainable to true, or '
+                    'freeze to "none"',
+                )
+        if self.freeze == "embeddings" and not (self.attention_trainable or self.mlp_trainable):
             yield (
                 "freeze",
-                '"attention" needs an attention that was trained before: set attention_trainable to '
-                'true, or freeze to "none"',
+                '"embeddings" would leave the LayerNorm alone to learn: set attention_trainable or mlp_trainable '
+                'to true, or freeze to "none"',
             )
 
     def resolved(self) -> dict[str, Any]:

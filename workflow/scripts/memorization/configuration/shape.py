@@ -25,17 +25,20 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from .settings import LARGEST, SETTINGS_OF_MODEL, Number, allowed_values
+from .settings import LARGEST, SETTINGS_OF_MODEL, Count, Number, allowed_values
 from .wording import did_you_mean, one_of, shown, shown_key
 
 MAX_SEEDS = 1000
 # `snakemake <experiment>` asks for an experiment as it does for a rule.
-RULES = ("all", "generate_sequences", "train_trunk", "train", "evaluate_validation", "aggregate")
+RULES = (
+    "all", "generate_sequences", "train_trunk", "train", "evaluate_validation", "aggregate", "claims_of_group",
+    "claims",
+)  # fmt: skip
 NAME_PATTERN = "^[a-z][a-z0-9_]{0,63}$"
 FOLDER_PATTERN = r"^[^\s*?{}~$:\x00-\x1f\x7f]*[^\s*?{}~$:\x00-\x1f\x7f/]$"
 
 
-def _mistake(text: str, levels_up: int = 0) -> PydanticCustomError:
+def mistake(text: str, levels_up: int = 0) -> PydanticCustomError:
     """Return an error with its own line, at the path so many levels above the value."""
     return PydanticCustomError("mistake", "{text}", {"text": text, "levels_up": levels_up})
 
@@ -51,7 +54,7 @@ def _name_of_experiment(name: Any) -> str:
             "is not a name of an experiment: small letters, digits and underscores, a letter first, at most 64, "
             "nothing six times over"
         )
-    raise _mistake(f"{shown(name)} {wrong}", levels_up=2)
+    raise mistake(f"{shown(name)} {wrong}", levels_up=2)
 
 
 def _possible_folder(path: str) -> str:
@@ -64,14 +67,14 @@ def _possible_folder(path: str) -> str:
 def _known_figure(figure: Any, info: ValidationInfo) -> Any:
     known = tuple(info.context)
     if figure not in known:
-        raise _mistake(f"{shown(figure)} is not {one_of(known)}{did_you_mean(figure, known)}", levels_up=1)
+        raise mistake(f"{shown(figure)} is not {one_of(known)}{did_you_mean(figure, known)}", levels_up=1)
     return figure
 
 
 def _each_once(values: list[Any]) -> list[Any]:
     for i, value in enumerate(values):
         if value in values[:i]:
-            raise _mistake(f"{shown(value)} is there twice; give each value once")
+            raise mistake(f"{shown(value)} is there twice; give each value once")
     return values
 
 
@@ -96,7 +99,9 @@ SweptValues = Annotated[
 ]
 
 
-class _Shape(BaseModel):
+class Shape(BaseModel):
+    """A mapping whose keys are all known."""
+
     model_config = ConfigDict(strict=True, extra="forbid")
 
 
@@ -112,7 +117,7 @@ class Reference(RootModel[dict[Any, Any]]):
     model_config = ConfigDict(strict=True, json_schema_extra={"allowed": "a mapping of settings"})
 
 
-class Condition(_Shape):
+class Condition(Shape):
     """The settings that some runs of an experiment share, and those that are swept."""
 
     model_config = ConfigDict(extra="allow", json_schema_extra={"allowed": "a mapping of settings"})
@@ -132,7 +137,9 @@ class Experiment(Condition):
     """The settings that the runs of an experiment share, and the keys of the whole."""
 
     seeds: int = Field(
-        ge=1, le=MAX_SEEDS, description="how many seeds each condition is run with: 0, 1, 2 and so on"
+        ge=1,
+        le=MAX_SEEDS,
+        description="how many seeds each condition is run with: `first_seed`, the next and so on",
     )
     conditions: list[Condition] = Field(
         default_factory=list,
@@ -155,11 +162,11 @@ class Experiment(Condition):
 
 _OF_A_MODEL = Field(default_factory=dict, json_schema_extra={"allowed": "a mapping of settings"})
 Defaults = create_model(
-    "Defaults", __base__=_Shape, **{model: (dict[Any, Any], _OF_A_MODEL) for model in SETTINGS_OF_MODEL}
+    "Defaults", __base__=Shape, **{model: (dict[Any, Any], _OF_A_MODEL) for model in SETTINGS_OF_MODEL}
 )
 
 
-class ConfigurationFile(_Shape):
+class ConfigurationFile(Shape):
     """A configuration file."""
 
     model_config = ConfigDict(title="Configuration of the memorisation experiments")
@@ -168,6 +175,17 @@ class ConfigurationFile(_Shape):
         "cache", description="where the pickles and tables of each run are; may be an absolute path (scratch)"
     )
     results_dir: Folder = Field("results", description="where the tables and figures of each experiment are")
+    claims: str | None = Field(
+        None,
+        description="the file with the claims that are checked on the tables, such as `report/claims.yaml`; null: "
+        "none",
+        json_schema_extra={"allowed": "the path of a file, or null"},
+    )
+    first_seed: Count = Field(
+        0,
+        ge=0,
+        description="the seed that every experiment begins with; another one repeats the study on other data",
+    )
     checkpoint_seconds: Number = Field(
         300,
         gt=0,
@@ -210,18 +228,21 @@ def check_shape(config: dict[str, Any], known_figures: Collection[str]) -> tuple
                 checkable = content | {"seeds": 1, "figures": []} if isinstance(content, dict) else content
                 experiments[name] = Experiment.model_validate(checkable)
     sound = ConfigurationFile.model_construct(defaults=defaults, experiments=experiments)
-    return sound, [_line(detail) for detail in details]
+    return sound, [line_of_mistake(detail) for detail in details]
 
 
-def _line(detail: ErrorDetails) -> str:
-    """Return what is wrong at one place: its path, its value and what would be right."""
+def line_of_mistake(detail: ErrorDetails, shape: type[BaseModel] = ConfigurationFile) -> str:
+    """Return what is wrong at one place: its path, its value and what would be right.
+
+    The place is one of a file of that ``shape``.
+    """
     location = detail["loc"]
     if detail["type"] == "mistake":
         return f"{_path(location[: len(location) - detail['ctx']['levels_up']])}: {detail['msg']}"
     if detail["type"] in ("extra_forbidden", "invalid_key"):
-        known = schema_at(location[:-1])["properties"]
+        known = schema_at(location[:-1], shape)["properties"]
         return f"{_path(location)}: unknown key{did_you_mean(location[-1], known)}"
-    right = what_is_right(detail, schema_at(location))
+    right = what_is_right(detail, schema_at(location, shape))
     if detail["type"] == "missing":
         return f"{_path(location)}: missing; needs {right}"
     return f"{_path(location)}: {shown(detail['input'])} is not {right}"
@@ -238,9 +259,12 @@ def what_is_right(detail: ErrorDetails, schema: dict[str, Any]) -> str:
 
 
 @cache
-def shape_schema() -> dict[str, Any]:
-    """Return the JSON schema of a configuration file in which any setting is allowed."""
-    return ConfigurationFile.model_json_schema()
+def shape_schema(shape: type[BaseModel] = ConfigurationFile) -> dict[str, Any]:
+    """Return the JSON schema of a file.
+
+    That of a configuration file allows any setting.
+    """
+    return shape.model_json_schema()
 
 
 @cache
@@ -255,13 +279,13 @@ def setting_schemas(model: str) -> dict[str, dict[str, Any]]:
     }
 
 
-def schema_at(location: tuple[int | str, ...]) -> dict[str, Any]:
-    """Return the part of `shape_schema` for one place of a configuration file."""
-    schema = shape_schema()
+def schema_at(location: tuple[int | str, ...], shape: type[BaseModel] = ConfigurationFile) -> dict[str, Any]:
+    """Return the part of `shape_schema` for one place of a file."""
+    schema = shape_schema(shape)
     for step in location:
         of_every_key = schema.get("patternProperties", {}).values()
         parts = schema.get("properties", {}).get(step), schema.get("additionalProperties"), schema.get("items")
         schema = next(part for part in (*parts, *of_every_key) if part)
         if "$ref" in schema:
-            schema = shape_schema()["$defs"][schema["$ref"].rpartition("/")[2]] | schema
+            schema = shape_schema(shape)["$defs"][schema["$ref"].rpartition("/")[2]] | schema
     return schema

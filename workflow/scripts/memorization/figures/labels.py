@@ -25,6 +25,17 @@ BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PURPLE = [
 ]
 SPARE_COLOURS = [BLACK, BLUE, RED, GREEN, ORANGE, PURPLE, SKY, YELLOW]
 MARKERS = "osD^vP*X"
+# As many as there are markers: a condition beyond the palette has the next of both.
+LINESTYLES = (
+    "-",
+    (0, (4, 1.5)),
+    (0, (1, 1)),
+    (0, (5, 1, 1, 1)),
+    (0, (8, 2)),
+    (0, (2, 2)),
+    (0, (3, 1, 1, 1, 1, 1)),
+    (0, (1, 3)),
+)
 
 
 @dataclass(frozen=True)
@@ -32,8 +43,19 @@ class Look:
     """How a figure shows one thing."""
 
     label: str
-    colour: str
+    colour: Any
     marker: str
+    linestyle: Any = "-"
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """The arguments that draw it as a line."""
+        return {"color": self.colour, "linestyle": self.linestyle}
+
+    @property
+    def points(self) -> dict[str, Any]:
+        """The arguments that draw it as points."""
+        return {"color": self.colour, "marker": self.marker}
 
 
 _MODELS = {
@@ -46,10 +68,14 @@ _WEIGHTS = {
     "final": Look("at the end", BLACK, "s"),
     "swap_mlp": Look("at the end, MLP swapped back", RED, "^"),
     "swap_attention": Look("at the end, attention swapped back", BLUE, "v"),
-    "swap_memory": Look("at the end, memory swapped back", RED, "^"),
-    "swap_A": Look("at the end, A swapped back", BLUE, "v"),
-    "new_memory": Look("before the switch, next set in the memory", GREEN, "D"),
-    "new_memory_final": Look("at the end, a new set in the memory", PURPLE, "P"),
+    "swap_memory": Look("at the end, memory swapped back", GREEN, "D"),
+    "swap_A": Look("at the end, A swapped back", PURPLE, "P"),
+}
+# When a set is tested, seen from its training.
+MOMENTS = {
+    "just_trained": Look("first set, just after its training", ORANGE, "o"),
+    "left": Look("first set, at the end", BLACK, "s"),
+    "last": Look("last set, at the end", BLUE, "^"),
 }
 # The theories of `model_comparison` that figures show, in the order of the legend. The ideal observers of the
 # current set alone are left out: they are special cases of that of the last draws, and hardly differ from it.
@@ -88,6 +114,8 @@ _SETTINGS = {
     "attention_init": "initial attention",
     "attention_init_std": "std",
     "attention_trainable": "attention trained",
+    "mlp_trainable": "MLP trained",
+    "mlp_init_std": "std of the MLP",
     "num_layers": "layers",
     "num_parameters": "parameters",
     "eta": "η",
@@ -96,14 +124,41 @@ _SETTINGS = {
     "lr_after_switch": "learning rate",
     "batch_size_after_switch": "batch",
 }
-# The words for a truth value that is false, if nothing else tells a condition from the others.
-_FALSE_SETTINGS = {
-    "reset_optimizer_at_switch": "optimiser kept",
-    "reset_model_at_switch": "weights kept",
-    "attention_trainable": "attention not trained",
-    "A_and_B_trainable": "A and B not trained",
+# A value in words, if "setting: value" reads badly.
+_VALUES = {
+    ("freeze", "none"): "nothing frozen",
+    ("freeze", "attention"): "attention frozen",
+    ("freeze", "mlp"): "MLP frozen",
+    ("freeze", "embeddings"): "embeddings frozen",
+    ("freeze", "A"): "A frozen",
+    ("freeze", "B"): "B frozen",
+    ("freeze", "both"): "A and B frozen",
+    ("sequence_sampling_distribution", "zipf"): "Zipf sampling",
+    ("sequence_sampling_distribution", "uniform"): "uniform sampling",
+    ("attention_init", "zero"): "uniform initial attention",
+    ("attention_init", "normal"): "random initial attention",
+    ("attention_trainable", True): "attention trained",
+    ("attention_trainable", False): "attention never trained",
+    ("mlp_trainable", True): "MLP trained",
+    ("mlp_trainable", False): "MLP never trained",
+    ("A_and_B_trainable", True): "A and B trained",
+    ("A_and_B_trainable", False): "A and B never trained",
+    ("clear_memory_at_switch", True): "memory cleared",
+    ("clear_memory_at_switch", False): "memory kept",
+    ("reset_model_at_switch", True): "from scratch",
+    ("reset_model_at_switch", False): "weights kept",
+    ("reset_optimizer_at_switch", True): "optimiser reset",
+    ("reset_optimizer_at_switch", False): "optimiser kept",
+}
+# What goes without saying, unless nothing else is said of a condition. So does any other value that is false.
+_PLAIN = {
+    ("freeze", "none"),
+    ("attention_trainable", True),
+    ("mlp_trainable", True),
+    ("A_and_B_trainable", True),
 }
 AXIS_LABELS = {"accuracy": "accuracy", "loss": "loss (nats per bit)"}
+OVER_UNIFORM_LABEL = "n · attention − 1\n(n positions; 0: uniform)"
 RECALL_LABEL = "recall (2 · accuracy − 1)"
 
 
@@ -135,8 +190,8 @@ def look_of_heads(initial_heads: str, trained: bool) -> dict[str, Any]:
 
     The words are arguments of ``drawing.draw_points``. The markers of untrained models are hollow.
     """
-    colour, marker = {"one_bit": (ORANGE, "D"), "random": (BLUE, "o")}[initial_heads]
-    words = {"one_bit": "one bit", "random": "random"}[initial_heads]
+    colour, marker = {"one_bit": (RED, "o"), "random": (ORANGE, "D")}[initial_heads]
+    words = {"one_bit": "one-bit heads", "random": "random heads"}[initial_heads]
     label = f"{words}, {'trained' if trained else 'untrained'}"
     return {"color": colour, "marker": marker, "label": label} | ({} if trained else {"markerfacecolor": "white"})
 
@@ -159,24 +214,33 @@ def setting_label(setting: str) -> str:
 def condition_label(condition: dict[str, Any], table: pd.DataFrame) -> str:
     """Return a condition in words.
 
-    A setting that is the same throughout ``table``, that the model lacks, or that is false goes unsaid.
+    A setting that is the same throughout ``table``, that the model lacks, or that is plain goes unsaid. If all are
+    plain, they are said, or that nothing is frozen.
     """
-    told = {
-        name: value
-        for name, value in condition.items()
-        if not pd.isna(value) and table[name].nunique(dropna=False) > 1
-    }
-    words = []
-    for name, value in told.items():
-        if isinstance(value, bool | np.bool_):
-            words += [setting_label(name)] if value else []
-        elif name == "model":
-            words.append(look_of_model(value).label)
-        else:
-            shown = f"{value:g}" if isinstance(value, float) else str(value).replace("_", " ")
-            words.append(f"{setting_label(name)}: {shown}")
-    # With truth values alone, all of them false, nothing has been said yet.
-    return ", ".join(words or [_FALSE_SETTINGS.get(name, f"not {setting_label(name)}") for name in told])
+    said, plain = [], []
+    for name, value in condition.items():
+        if pd.isna(value) or table[name].nunique(dropna=False) <= 1:
+            continue
+        is_plain = (name, value) in _PLAIN or (_is_truth(value) and not value and not name.endswith("_trainable"))
+        (plain if is_plain else said).append(_value_label(name, value))
+    nothing_frozen = _VALUES["freeze", "none"]
+    return ", ".join(said or ([nothing_frozen] if nothing_frozen in plain else plain))
+
+
+def _value_label(name: str, value: Any) -> str:
+    """Return a setting with its value in words."""
+    if name == "model":
+        return look_of_model(value).label
+    if (name, value) in _VALUES:
+        return _VALUES[name, value]
+    if _is_truth(value):
+        return setting_label(name) if value else f"not {setting_label(name)}"
+    shown = f"{value:g}" if isinstance(value, float) else str(value).replace("_", " ")
+    return f"{setting_label(name)}: {shown}"
+
+
+def _is_truth(value: Any) -> bool:
+    return isinstance(value, bool | np.bool_)
 
 
 def set_label(sequence_set: int) -> str:
@@ -184,11 +248,6 @@ def set_label(sequence_set: int) -> str:
     if sequence_set < 0:
         return "held out"
     return f"set {sequence_set} ({'pre' if sequence_set < 1 else 'post'}-switch)"
-
-
-def ranks_label(low: int, high: int) -> str:
-    """Return what a figure calls a band of ranks."""
-    return f"rank {low}" if low == high else f"ranks {low} – {high}"
 
 
 def lines(*parts: str) -> str:

@@ -6,11 +6,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..configuration.limits import MAX_CONDITIONS_OF_FIGURE, too_many_conditions
 from ..tables.registry import KEYS
-from .labels import BLACK, CONDITION_COLOURS, SPARE_COLOURS, condition_label, look_of_model, ordered_colours
+from .labels import (
+    BLACK,
+    CONDITION_COLOURS,
+    LINESTYLES,
+    MARKERS,
+    SPARE_COLOURS,
+    Look,
+    condition_label,
+    look_of_model,
+    ordered_colours,
+)
 
+# The share of what follows the switch that is shown of the training before it.
+LEAD = 0.1
 # The weights whose attention is drawn.
-MOMENTS_OF_ATTENTION = ("pre_switch_1", "final", "swap_attention")
+MOMENTS_OF_ATTENTION = ("pre_switch_1", "final")
 
 
 def condition_columns(table: pd.DataFrame) -> list[str]:
@@ -31,34 +44,45 @@ def by_model(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     return [(look_of_model(model).label, rows) for model, rows in table.groupby("model", sort=False)]
 
 
-def conditions(table: pd.DataFrame) -> list[tuple[str, Any, pd.DataFrame]]:
-    """Return the label, the colour and the rows of each condition of a table.
+def conditions(table: pd.DataFrame) -> list[tuple[str, Look, pd.DataFrame]]:
+    """Return the label, the look and the rows of each condition of a table.
 
-    They come in the order of the table. If the conditions differ in one number, their colours come from an ordered
-    map. Otherwise a condition has the colour that one of its settings has in every figure, or else the next of the
-    palette.
+    They come in the order of the table, and no two look the same. If the conditions differ in one number, their
+    colours come from an ordered map. Otherwise a condition has the colour that one of its settings has in every
+    figure, or else the next of the palette; beyond the palette the marker and the line change.
+
+    Raises ValueError if they are too many for a figure.
     """
     columns = [column for column in condition_columns(table) if table[column].nunique(dropna=False) > 1]
     if not columns:
-        return [("", BLACK, table)]
+        return [("", Look("", BLACK, "o"), table)]
     groups = list(table.groupby(columns, sort=False, dropna=False))
+    if len(groups) > MAX_CONDITIONS_OF_FIGURE:
+        raise ValueError(too_many_conditions(len(groups)))
     told = [dict(zip(columns, values, strict=True)) for values, _ in groups]
     labels = [condition_label(condition, table) for condition in told]
-    return list(zip(labels, _colours(told), [rows for _, rows in groups], strict=True))
+    looks = [
+        Look(label, colour, MARKERS[turn], LINESTYLES[turn])
+        for label, (colour, turn) in zip(labels, _colours(told), strict=True)
+    ]
+    return list(zip(labels, looks, [rows for _, rows in groups], strict=True))
 
 
-def _colours(told: list[dict[str, Any]]) -> list[Any]:
-    """Return the colour of each condition."""
+def _colours(told: list[dict[str, Any]]) -> list[tuple[Any, int]]:
+    """Return the colour of each condition, and the place of its marker and line."""
     values = [value for condition in told for value in condition.values()]
     if len(values) == len(told) and all(
         isinstance(value, int | float | np.number) and not isinstance(value, bool) for value in values
     ):
-        return ordered_colours(len(told))
-    colours: list[str] = []
+        # Neighbours on a long scale differ little.
+        turns = [i % len(MARKERS) if len(told) > len(MARKERS) else 0 for i in range(len(told))]
+        return list(zip(ordered_colours(len(told)), turns, strict=True))
+    looks: list[tuple[Any, int]] = []
     for condition in told:
         own = [CONDITION_COLOURS[pair] for pair in reversed(condition.items()) if pair in CONDITION_COLOURS]
-        colours.append(next((c for c in [*own, *SPARE_COLOURS] if c not in colours), BLACK))
-    return colours
+        possible = ((colour, turn) for turn in range(len(MARKERS)) for colour in [*own, *SPARE_COLOURS])
+        looks.append(next(look for look in possible if look not in looks))
+    return looks
 
 
 def with_attention(table: pd.DataFrame) -> pd.DataFrame:
@@ -80,11 +104,55 @@ def first_layer(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["layer"] == 0]
 
 
+def attention_over_uniform(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the first layer of a table of attention, with the column ``over_uniform``.
+
+    It is n · attention − 1 with n positions to attend to: 0 if attention is uniform, −1 if there is none.
+    """
+    table = first_layer(table)
+    return table.assign(over_uniform=table["attention_mean"] * table["predicted_position"] - 1)
+
+
+def attention_by_pairs(of_condition: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return, for each moment, the mean over positions of ``over_uniform`` by pair of bits (rows) and head.
+
+    Without single heads there is one column, −1, for the mean over the heads.
+    """
+    # A bit that attends to itself has only two pairs; the positions before it have all four.
+    cells = of_condition[of_condition["key_position"] < of_condition["predicted_position"] - 1]
+    if (cells["head"] >= 0).any():
+        cells = cells[cells["head"] >= 0]
+    means = cells.groupby(["weights", "query_bit", "key_bit", "head"])["over_uniform"].mean().unstack("head")
+    return {weights: means.loc[weights] for weights in MOMENTS_OF_ATTENTION if weights in means.index}
+
+
+def head_and_moments(of_condition: pd.DataFrame) -> list[tuple[int, str]]:
+    """Return the heads and the weights of which a map is drawn: the mean over heads, and one head at each moment.
+
+    It is the head whose attention is furthest from uniform at the first of the moments.
+    """
+    moments = [weights for weights in MOMENTS_OF_ATTENTION if weights in set(of_condition["weights"])]
+    single = of_condition[(of_condition["head"] >= 0) & (of_condition["weights"] == moments[0])]
+    sharpest = single.groupby("head")["over_uniform"].std().nlargest(1).index
+    return [(-1, moments[-1])] + [(head, weights) for head in sharpest for weights in moments]
+
+
 def first_condition(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of the first condition of a table."""
-    columns = condition_columns(rows)
+    return same_condition(rows, rows)
+
+
+def same_condition(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a table that have the condition of the first of other ``rows``."""
+    columns = condition_columns(table)
     first = rows[columns].iloc[0]
-    return rows[((rows[columns] == first) | (rows[columns].isna() & first.isna())).all(axis=1)]
+    return table[((table[columns] == first) | (table[columns].isna() & first.isna())).all(axis=1)]
+
+
+def equally_frequent(rows: pd.DataFrame) -> bool:
+    """Tell whether the sequences of a condition are equally frequent, as far as its swept settings say."""
+    first = rows.iloc[0]
+    return first.get("sequence_sampling_distribution") == "uniform" or first.get("zipf_exponent") == 0
 
 
 def just_trained(table: pd.DataFrame) -> pd.DataFrame:
@@ -108,13 +176,33 @@ def last_set(table: pd.DataFrame) -> pd.DataFrame:
     return final[final["sequence_set"] == last]
 
 
-def before_and_after(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the first two sets before the switch and at the end.
+def just_trained_and_left(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the first set just after its training and at the end, and of the last set.
 
-    The switch is the first one; the first moment is just before it.
+    The column ``moment`` has a key of `labels.MOMENTS`. Without a switch there is the first one alone.
     """
-    moments = table["weights"].isin(["pre_switch_1", "final"])
-    return table[moments & table["sequence_set"].isin([0, 1])]
+    first = just_trained(table)
+    final = switched(table[table["weights"] == "final"])
+    moments = {
+        "just_trained": first[first["sequence_set"] == 0],
+        "left": final[final["sequence_set"] == 0],
+        "last": last_set(final),
+    }
+    return pd.concat([rows.assign(moment=moment) for moment, rows in moments.items()])
+
+
+def switched(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the conditions that have a switch: they know a set 1."""
+    return table[_of_condition(table["sequence_set"], table).transform("max") > 0]
+
+
+def without_frozen_swaps(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table without the swaps of a part that was frozen: they are the final weights again."""
+    if "freeze" not in table:
+        return table
+    frozen = table["freeze"].map(lambda part: {"both": ("swap_A", "swap_B")}.get(part, (f"swap_{part}",)))
+    again = [weights in swaps for weights, swaps in zip(table["weights"], frozen, strict=True)]
+    return table[~np.array(again, dtype=bool)]
 
 
 def new_set_in_memory(table: pd.DataFrame) -> pd.DataFrame:
@@ -138,6 +226,37 @@ def of_first_switch(table: pd.DataFrame) -> pd.DataFrame:
 def _of_condition(column: pd.Series, table: pd.DataFrame) -> Any:
     """Return a column grouped by the conditions of its table."""
     return column.groupby([table[key] for key in condition_columns(table)], dropna=False)
+
+
+def trained_now(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of `by_epoch` of the set that is being trained on."""
+    return rows[rows["sequence_set"] == rows["current_set"]]
+
+
+def first_set_left(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of `by_epoch` of the first set from the first switch on.
+
+    The column ``since`` counts the iterations since then; 0 is the last test before it. There are none without a
+    switch, or without tests of earlier sets.
+    """
+    first = rows[rows["sequence_set"] == 0]
+    if not (first["current_set"] > 0).any():
+        return first[:0].assign(since=0)
+    switch = _of_condition(first["iter"].where(first["current_set"] == 0), first).transform("max")
+    since = first["iter"] - switch
+    left = _of_condition(first["current_set"], first).transform("max") > 0
+    return first.assign(since=since)[(since >= 0) & left]
+
+
+def shown_from(of_model: pd.DataFrame) -> float:
+    """Return the iteration from which on the conditions of a model are shown.
+
+    It is a little before the first switch if all are the same until then, and otherwise the beginning.
+    """
+    if not share_trunk([rows for _, _, rows in conditions(of_model)]):
+        return 0
+    switch = of_model.loc[of_model["current_set"] == 0, "iter"].max()
+    return switch - LEAD * (of_model["iter"].max() - switch)
 
 
 def share_trunk(conditions_rows: list[pd.DataFrame]) -> bool:
@@ -178,24 +297,6 @@ def band_means(of_ranks: pd.DataFrame, bands: pd.DataFrame, column: str) -> list
     return [values.loc[low:high].mean() for low, high in zip(bands["rank_low"], bands["rank_high"], strict=True)]
 
 
-def rank_bands(rows: pd.DataFrame) -> list[tuple[int, int]]:
-    """Return the bounds of each band of rank of a table.
-
-    The band of the most frequent sequences comes first.
-    """
-    return sorted(set(zip(rows["rank_low"], rows["rank_high"], strict=True)))
-
-
-def three_bands(rows: pd.DataFrame) -> list[tuple[int, int]]:
-    """Return the bounds of the most frequent, a middle and the rarest band of rank.
-
-    The first is the most frequent tested sequence.
-    """
-    bands = rank_bands(rows)
-    return [bands[0], bands[len(bands) // 2], bands[-1]] if len(bands) > 3 else bands
-
-
-def log_spaced(rows: pd.DataFrame, number: int) -> pd.DataFrame:
-    """Return about ``number`` of the rows, spread evenly over a logarithmic axis."""
-    places = np.unique(np.geomspace(1, len(rows), number).astype(int)) - 1 if len(rows) else []
-    return rows.iloc[places]
+def few(shown: list[Any]) -> list[Any]:
+    """Return the first, the middle and the last of a list, or all of it if there are no more than three."""
+    return [shown[0], shown[len(shown) // 2], shown[-1]] if len(shown) > 3 else shown

@@ -40,8 +40,9 @@ class OneLayerAttention(nn.Module):
         """Draw the weights from N(0, 0.02) with ``generator``; the biases are 0.
 
         The weights of queries and keys are drawn from N(0, ``attention_init_std``). With 0.02 the attention is
-        almost uniform until it is trained; with ``attention_init: zero`` it is exactly uniform. Without
-        ``attention_trainable`` the attention keeps its initial weights.
+        almost uniform until it is trained; with ``attention_init: zero`` it is exactly uniform. Those of MLP and
+        head are drawn from N(0, ``mlp_init_std``). Without ``attention_trainable`` the attention keeps its initial
+        weights, and without ``mlp_trainable`` the MLP and the head do.
         """
         super().__init__()
         C, C_mlp = settings.num_heads * settings.num_hidden_features, settings.num_hidden_features_mlp
@@ -57,12 +58,16 @@ class OneLayerAttention(nn.Module):
         initialise(self, generator)
         with torch.no_grad():
             self.c_attn.weight[: 2 * C] *= settings.attention_init_std / WEIGHT_STD
+            for linear in (*self.linear_modules, self.lm_head):
+                linear.weight *= settings.mlp_init_std / WEIGHT_STD
         if settings.attention_init == "zero":
             # Only the queries are 0. If the values were 0 too, the MLP would get no input and never begin to
             # learn. If the keys were 0 too, queries and keys would have no gradient, and the attention would
             # stay uniform for ever.
             nn.init.zeros_(self.c_attn.weight[:C])
         self.c_attn.requires_grad_(settings.attention_trainable)
+        self.linear_modules.requires_grad_(settings.mlp_trainable)
+        self.lm_head.requires_grad_(settings.mlp_trainable)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return the logits (B, T, 2) of the bit that follows each position.

@@ -7,6 +7,7 @@ import hashlib
 import json
 import platform
 import subprocess
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -77,6 +78,23 @@ def code_in_git() -> dict[str, Any]:
 
 # Read when a job starts, because a commit can be made while it runs.
 CODE = code_in_git()
+
+
+def processors_of(paths: Iterable[str]) -> list[str]:
+    """Return the processors that files, and all that they were made from, were computed on.
+
+    Files without a sidecar say nothing.
+    """
+    names, seen, ahead = set(), set(), list(paths)
+    while ahead:
+        path = ahead.pop()
+        sidecar = Path(f"{path}{SUFFIX}")
+        if path not in seen and sidecar.exists():
+            record = json.loads(sidecar.read_text(encoding="utf-8"))
+            names.add(record["processor"])
+            ahead += record["inputs"]
+        seen.add(path)
+    return sorted(names)
 
 
 @cache

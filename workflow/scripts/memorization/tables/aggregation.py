@@ -14,8 +14,8 @@ from ..ideal_observer import TIE
 from ..sequences import HELD_OUT, rank_probabilities
 from .comparison import model_comparison  # noqa: F401
 from .contrasts import CONFIDENCE, paired_differences
-from .fits import FORMS, fit_forgetting, half_life_of_curve, left_out_errors
-from .registry import RANK_BAND, TABLES, WITH_IDEAL
+from .fits import FORMS, errors_of_other_seeds, fit_forgetting, half_life_of_curve, left_out_errors
+from .registry import TABLES, WITH_IDEAL
 from .student import two_sided_quantile
 from .survival import median_times
 from .theory import (
@@ -34,8 +34,9 @@ ROWS_AT_ONCE = 2**20
 THRESHOLDS = (0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 
 # The functions below have the names of `registry.TABLES`. Each takes the source table of a run and the run's
-# resolved settings, and returns the run's rows of the table: its keys, and the numbers to average over seeds. One
-# whose table is `across` runs takes all of them and returns the rows of each.
+# resolved settings, with the first seed of the experiment as `first_seed` beside them. It returns the run's rows
+# of the table: its keys, and the numbers to average over seeds. One whose table is `across` runs takes all of them
+# and returns the rows of each.
 
 
 def by_epoch(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
@@ -61,6 +62,16 @@ def contrasts(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
     keys = ["weights", "sequence_set"]
     means = _with_fraction_of_ideal(_plain_and_weighted_means(evaluation[at_the_end], tuple(keys), args))
     return means.melt(keys, CONTRASTED, var_name="metric").assign(seed=args["seed"])
+
+
+def contrasts_while_learning(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
+    """Return the means over the tests of each set during its training, a row for each of `CONTRASTED`.
+
+    The tests are those at the ends of epochs, so that a set that is learned sooner has the higher accuracy.
+    """
+    means = _plain_and_weighted_means(_tests_while_learning(epochs, args), ("sequence_set",), args)
+    means = _with_fraction_of_ideal(means)
+    return means.melt(["sequence_set"], CONTRASTED, var_name="metric").assign(seed=args["seed"])
 
 
 def by_rank(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
@@ -108,7 +119,7 @@ def attention_maps(attention: pd.DataFrame, args: dict) -> pd.DataFrame:
     attention = attention[attention["layer"] == 0]
     keys = [key for key in TABLES["attention_maps"].keys if key != "head"]
     over_heads = attention.groupby(keys, sort=False)["attention"].mean().reset_index().assign(head=-1)
-    return pd.concat([over_heads, attention] if args["seed"] == 0 else [over_heads])
+    return pd.concat([over_heads, attention] if args["seed"] == args["first_seed"] else [over_heads])
 
 
 def occupancy(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
@@ -142,15 +153,16 @@ def retrieval(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
 
 
 def forgetting(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
-    """Return each set after it was left, by iterations since then and bands of rank.
+    """Return each set after it was left, by iterations and by sequences drawn since then.
 
     The mean occupancy of the tested sequences stands beside, and their recall by the best retrieval from the queue
     (NaN for a model without a queue).
     """
-    since = _with_rank_bands(_since_left(epochs, args), args)
-    means = _mean_over_sequences(since, ("iter", *TABLES["forgetting"].keys))
-    beside = _queue_by_band(since, args)
-    return means.merge(beside, how="left", on=["iter", "sequence_set", "rank_low"]).drop(columns="iter")
+    since = _since_left(epochs, args)
+    means = _mean_over_sequences(since, ("iter", "sequence_set", "iters_since_switch"))
+    means = means.merge(_queue_at_tests(since, args), how="left", on=["iter", "sequence_set"])
+    draws = means["iters_since_switch"].astype("int64") * args["batch_size_after_switch"]
+    return means.assign(draws_since_switch=draws).drop(columns="iter")
 
 
 def iterations_to_accuracy(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
@@ -160,9 +172,7 @@ def iterations_to_accuracy(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
     whose accuracy is not below it; NaN if there is none in the ``trained_iterations`` on the set. The accuracy of
     the ideal observer stands beside.
     """
-    # The first set has no tests in an epoch: with those of later sets, these would seem to be learned sooner.
-    ends = epochs["iter"] % args["num_iters_per_epoch"] == 0
-    current = epochs[ends & (epochs["sequence_set"] == epochs["current_set"])]
+    current = _tests_while_learning(epochs, args)
     accuracy = _mean_over_sequences(current, ("sequence_set", "iter"), ("accuracy", "ideal_accuracy"))
     accuracy = accuracy.astype({"sequence_set": "int64"})
     accuracy["iterations"] = accuracy["iter"] - accuracy["sequence_set"] * args["num_iters_per_set"]
@@ -181,50 +191,43 @@ def iterations_to_accuracy(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
 def forgetting_curves(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
     """Return the recall of earlier sets against the iterations since each was left.
 
-    Recall is 2 · accuracy − 1, its mean over the tested sequences of all sets that were left; for all ranks
-    (``rank_low`` 0, ``rank_high`` K − 1) and for bands of them. Beside it stand the recall of the ideal observer
-    that knows the set, and each fitted form. A run without a switch contributes no rows.
+    Recall is 2 · accuracy − 1, its mean over the tested sequences of all sets that were left. Beside it stand the
+    recall of the ideal observer that knows the set, and each fitted form. A run without a switch has no rows.
     """
-    keys, metrics = TABLES["forgetting_curves"].keys, TABLES["forgetting_curves"].metrics
-    curves = [pd.DataFrame(columns=[*keys, *metrics], dtype=float).astype(dict.fromkeys(keys, int))]
-    for band, (t, recall, ideal) in _curves_by_band(epochs, args).items():
-        fits = fit_forgetting(t, recall)
-        fitted = {form: fits[form].fitted if form in fits else math.nan for form in FORMS}
-        bounds = dict(zip(RANK_BAND, band, strict=True))
-        measured = {"iters_since_switch": t, "recall": recall, "ideal_recall": ideal}
-        curves.append(pd.DataFrame({**bounds, **measured, **fitted}))
-    return pd.concat(curves[1:] or curves)
+    t, recall, ideal = _curve(epochs, args)
+    fits = fit_forgetting(t, recall)
+    fitted = {form: fits[form].fitted if form in fits else np.full(len(t), math.nan) for form in FORMS}
+    return pd.DataFrame({"iters_since_switch": t, "recall": recall, "ideal_recall": ideal, **fitted})
 
 
 def forgetting_fits(runs: list[tuple[pd.DataFrame, dict, dict]]) -> list[pd.DataFrame]:
     """Return the laws fitted to each run's recall, and their errors on the run.
 
-    The error is that of the law fitted to the other seeds of the condition (`left_out_errors`). ``above_best`` is
-    the error less that of the law with the least mean error over the seeds. ``tau`` is in iterations; ``beta`` is
-    NaN for the exponential, which has none.
+    The error is that of the law fitted to the other seeds of the condition (`left_out_errors`). ``excess_error``
+    is the error less that of the mean curve of these seeds (`errors_of_other_seeds`). ``tau`` is in iterations; a
+    parameter that a law does not have is NaN.
     """
-    curves = [_curves_by_band(epochs, args) for epochs, args, _ in runs]
+    curves = [_curve(epochs, args) for epochs, args, _ in runs]
     rows: list[list[dict]] = [[] for _ in runs]
     distinct, numbers = _numbers_of_conditions([condition for _, _, condition in runs])
     for number in range(len(distinct)):
         seeds = [run for run, of_run in enumerate(numbers) if of_run == number]
-        for band, (t, *_) in curves[seeds[0]].items():
-            recalls = np.stack([curves[run][band][1] for run in seeds])
-            errors = left_out_errors(t, recalls)
-            best = min(errors.values(), key=np.mean)
-            for place, run in enumerate(seeds):
-                rows[run] += [
-                    {
-                        **dict(zip(RANK_BAND, band, strict=True)),
-                        "form": form,
-                        **fit.parameters,
-                        "left_out_error": errors[form][place],
-                        "above_best": errors[form][place] - best[place],
-                    }
-                    for form, fit in fit_forgetting(t, recalls[place]).items()
-                ]
+        t, recalls = curves[seeds[0]][0], np.stack([curves[run][1] for run in seeds])
+        if not len(t):
+            continue
+        errors, of_others = left_out_errors(t, recalls), errors_of_other_seeds(recalls)
+        for place, run in enumerate(seeds):
+            rows[run] = [
+                {
+                    "form": form,
+                    **fit.parameters,
+                    "left_out_error": errors[form][place],
+                    "excess_error": errors[form][place] - of_others[place],
+                }
+                for form, fit in fit_forgetting(t, recalls[place]).items()
+            ]
     keys, metrics = TABLES["forgetting_fits"].keys, TABLES["forgetting_fits"].metrics
-    types = dict.fromkeys(RANK_BAND, int) | {"form": str} | dict.fromkeys(metrics, float)
+    types = {"form": str} | dict.fromkeys(metrics, float)
     return [pd.DataFrame(of_run, columns=[*keys, *metrics]).astype(types) for of_run in rows]
 
 
@@ -330,6 +333,8 @@ def aggregate(
     keys = list(TABLES[table].keys)
     distinct, numbers = _numbers_of_conditions(conditions)
     reduced = []
+    first_seed = min((one.get("seed", 0) for one in settings), default=0)
+    settings = [one | {"first_seed": first_seed} for one in settings]
     if TABLES[table].across:
         rows_of_runs = globals()[table](list(zip(runs, settings, conditions, strict=True)))
     else:
@@ -344,6 +349,7 @@ def aggregate(
     tidy = _in_order_of_appearance(pd.concat(reduced, ignore_index=True), keys)
     over_seeds = {
         "contrasts": partial(paired_differences, conditions=distinct, references=references),
+        "contrasts_while_learning": partial(paired_differences, conditions=distinct, references=references),
         "iterations_to_accuracy": median_times,
     }.get(table, _means_and_intervals)
     result = over_seeds(tidy, ["condition", *keys])
@@ -357,24 +363,16 @@ def _numbers_of_conditions(conditions: list[dict]) -> tuple[list[dict], list[int
     return distinct, [distinct.index(condition) for condition in conditions]
 
 
-def _curves_by_band(epochs: pd.DataFrame, args: dict) -> dict[tuple[int, int], tuple[np.ndarray, ...]]:
-    """Return the times, the recall and the ideal recall of each band of rank.
+def _curve(epochs: pd.DataFrame, args: dict) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the times since a set was left, the recall and the ideal recall, (n,) each.
 
-    The keys are the bounds of the bands. All ranks together come first.
+    The recall at a time is the mean over the tested sequences of all sets that were left.
     """
-    curves = {}
-    earlier = _with_rank_bands(_since_left(epochs, args), args)
-    # One pass over the tests: their number and the sum of their accuracy in each band at each time.
-    keys = ("sequence_set", "iters_since_switch", *RANK_BAND)
-    metrics = ["accuracy", "ideal_accuracy"]
-    sums_by_band = _sums_over_sequences(earlier, keys, tuple(metrics))
-    all_ranks = sums_by_band.assign(rank_low=0, rank_high=args["K"] - 1)
-    for table in (all_ranks, sums_by_band):
-        for band, rows in table.groupby(list(RANK_BAND)):
-            sums = rows.groupby("iters_since_switch")[[*metrics, NUM_SEQUENCES]].sum()
-            recalls = (2 * sums[metric] / sums[NUM_SEQUENCES] - 1 for metric in metrics)
-            curves[band] = sums.index.to_numpy(), *(recall.to_numpy() for recall in recalls)
-    return curves
+    metrics = ("accuracy", "ideal_accuracy")
+    means = _mean_over_sequences(_since_left(epochs, args), ("iters_since_switch",), metrics)
+    means = means.sort_values("iters_since_switch")
+    recalls = (2 * means[metric].to_numpy() - 1 for metric in metrics)
+    return means["iters_since_switch"].to_numpy(), *recalls
 
 
 def _mean_over_sequences(
@@ -456,6 +454,13 @@ def _weighted_sums(
     return sums
 
 
+def _tests_while_learning(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
+    """Return the tests of each set at the ends of the epochs of its training."""
+    # The first set has no tests in an epoch: with those of later sets, these would seem to be learned sooner.
+    ends = epochs["iter"] % args["num_iters_per_epoch"] == 0
+    return epochs[ends & (epochs["sequence_set"] == epochs["current_set"])]
+
+
 def _since_left(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
     """Return the tests of sets that were left for the next.
 
@@ -470,26 +475,19 @@ def _since_left(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
     return epochs[shown].assign(iters_since_switch=since[shown])
 
 
-def _queue_by_band(tested: pd.DataFrame, args: dict) -> pd.DataFrame:
+def _queue_at_tests(tested: pd.DataFrame, args: dict) -> pd.DataFrame:
     """Return the mean occupancy and the mean recall of the queue's ideal.
 
-    There is a row for each moment, set and band of rank. The ``tested`` sequences are the same at each moment.
+    There is a row for each moment and set. The ``tested`` sequences are the same at each moment.
     """
-    bands = tested[["sequence_rank", "rank_low"]].drop_duplicates().sort_values("sequence_rank")
-    rank_low, first, count = np.unique(bands["rank_low"], return_index=True, return_counts=True)
-    ranks = bands["sequence_rank"].to_numpy()
+    ranks = np.sort(tested["sequence_rank"].unique())
     moments = tested[["iter", "sequence_set"]].drop_duplicates()
     iterations, place = np.unique(moments["iter"], return_inverse=True)
-    recall = np.empty((0, len(ranks)))
+    recall = np.empty((0, 1))
     if len(moments):
         recall = queue_ideal_recall(args, iterations, ranks)[place, moments["sequence_set"]]
-    held = [queue_occupancy(args, *moment)[ranks] for moment in moments.itertuples(index=False)]
-    means = {
-        name: (np.add.reduceat(np.reshape(values, recall.shape), first, axis=1) / count).ravel()
-        for name, values in (("occupancy", held), ("queue_ideal_recall", recall))
-    }
-    rows = moments.loc[moments.index.repeat(len(rank_low))]
-    return rows.assign(rank_low=np.tile(rank_low, len(moments)), **means)
+    held = [queue_occupancy(args, *moment)[ranks].mean() for moment in moments.itertuples(index=False)]
+    return moments.assign(occupancy=held, queue_ideal_recall=recall.mean(axis=1))
 
 
 def _with_rank_bands(table: pd.DataFrame, args: dict) -> pd.DataFrame:

@@ -32,6 +32,21 @@ def stretched_exponential(t: np.ndarray, amplitude: float, tau: float, beta: flo
     return amplitude * np.exp(-((t / tau) ** beta))
 
 
+def exponential_with_floor(t: np.ndarray, amplitude: float, tau: float, floor: float) -> np.ndarray:
+    """Return the recall after t iterations by the law floor + amplitude · exp(−t / tau)."""
+    return floor + exponential(t, amplitude, tau)
+
+
+def stretched_exponential_with_floor(
+    t: np.ndarray, amplitude: float, tau: float, beta: float, floor: float
+) -> np.ndarray:
+    """Return the recall after t iterations by a stretched exponential and a floor.
+
+    It is floor + amplitude · exp(−(t / tau)^beta).
+    """
+    return floor + stretched_exponential(t, amplitude, tau, beta)
+
+
 FORMS: dict[str, Callable[..., np.ndarray]] = {name: globals()[name] for name in FORMS_OF_FORGETTING}
 
 
@@ -52,21 +67,18 @@ def fit_forgetting(t: np.ndarray, recall: np.ndarray) -> dict[str, Fit]:
     parameters_of = {name: tuple(signature(form).parameters)[1:] for name, form in FORMS.items()}
     if len(t) < 2 + max(map(len, parameters_of.values())):
         return {}
-    # The time scale is about where the recall has fallen to half of what it begins with.
-    below = t[recall < recall[0] / 2]
-    tau = max(float(below[0]) if len(below) else float(t[-1]), 1e-3)
-    start = {"amplitude": float(np.clip(recall[0], 0.01, 1.9)), "tau": tau, "beta": 1.0}
     # A time scale of more than ten times the curve cannot be told from a longer one.
-    bounds = {"amplitude": (0.0, 2.0), "tau": (1e-6, 10 * float(t[-1])), "beta": (1e-3, LARGEST_EXPONENT)}
-    return {
-        name: _fit(
-            form,
-            {parameter: (start[parameter], bounds[parameter]) for parameter in parameters_of[name]},
-            t,
-            recall,
-        )
-        for name, form in FORMS.items()
+    bounds = {
+        "amplitude": (0.0, 2.0),
+        "tau": (1e-6, 10 * float(t[-1])),
+        "beta": (1e-3, LARGEST_EXPONENT),
+        "floor": (0.0, 1.0),
     }
+    fits = {}
+    for name, form in FORMS.items():
+        start = _start(t, recall, with_floor="floor" in parameters_of[name])
+        fits[name] = _fit(form, {key: (start[key], bounds[key]) for key in parameters_of[name]}, t, recall)
+    return fits
 
 
 def left_out_errors(t: np.ndarray, recalls: np.ndarray) -> dict[str, np.ndarray]:
@@ -84,6 +96,18 @@ def left_out_errors(t: np.ndarray, recalls: np.ndarray) -> dict[str, np.ndarray]
     return errors
 
 
+def errors_of_other_seeds(recalls: np.ndarray) -> np.ndarray:
+    """Return how far the mean curve of the other seeds is from each seed, (seeds,).
+
+    ``recalls`` (seeds, n) are the curves of the seeds. The error is that of `left_out_errors`, for a law that fits
+    the other seeds perfectly. NaN if there is one seed.
+    """
+    if len(recalls) < 2:
+        return np.full(len(recalls), np.nan)
+    of_others = (recalls.sum(axis=0) - recalls) / (len(recalls) - 1)
+    return np.sqrt(((recalls - of_others) ** 2).mean(axis=1))
+
+
 def half_life_of_curve(t: np.ndarray, recall: np.ndarray) -> float:
     """Return when ``recall`` (n,) first falls below half of what it begins with.
 
@@ -97,6 +121,16 @@ def half_life_of_curve(t: np.ndarray, recall: np.ndarray) -> float:
     before, after = below[0] - 1, below[0]
     fallen = (recall[before] - half) / (recall[before] - recall[after])
     return float(t[before] + fallen * (t[after] - t[before]))
+
+
+def _start(t: np.ndarray, recall: np.ndarray, with_floor: bool) -> dict[str, float]:
+    """Return where the fit of a law to ``recall`` (n,) at the times ``t`` (n,) starts."""
+    floor = float(np.clip(recall[-1], 0.01, 0.99)) if with_floor else 0.0
+    amplitude = float(np.clip(recall[0] - floor, 0.01, 1.9))
+    # The time scale is about where half of the amplitude is gone.
+    below = t[recall < floor + (recall[0] - floor) / 2]
+    tau = max(float(below[0]) if len(below) else float(t[-1]), 1e-3)
+    return {"amplitude": amplitude, "tau": tau, "beta": 1.0, "floor": floor}
 
 
 def _fit(

@@ -17,7 +17,22 @@ WITH_IDEAL = (*METRICS, "ideal_loss", "ideal_accuracy")
 # The means over sequences in which each counts by the probability that it is drawn.
 WEIGHTED = tuple(f"weighted_{metric}" for metric in WITH_IDEAL)
 RANK_BAND = ("rank_low", "rank_high")
-FORMS_OF_FORGETTING = ("exponential", "power_law", "stretched_exponential")
+PARTS = ("mean", "low", "high")
+STATISTICS_OF_PAIRS = (
+    *(f"difference_{part}" for part in PARTS),
+    "p_value",
+    "p_holm",
+    "p_equivalent",
+    "seeds_for_80_percent",
+    "reference",
+)
+FORMS_OF_FORGETTING = (
+    "exponential",
+    "power_law",
+    "stretched_exponential",
+    "exponential_with_floor",
+    "stretched_exponential_with_floor",
+)
 
 
 @dataclass(frozen=True)
@@ -54,7 +69,7 @@ class Table:
     @property
     def columns_over_seeds(self) -> tuple[str, ...]:
         """The columns that follow the keys and ``num_seeds`` at least."""
-        means = tuple(f"{metric}_{part}" for metric in self.metrics for part in ("mean", "low", "high"))
+        means = tuple(f"{metric}_{part}" for metric in self.metrics for part in PARTS)
         return means if self.statistics is None else self.statistics
 
 
@@ -89,17 +104,16 @@ TABLES = {
         source="evaluation",
         keys=("weights", "sequence_set", "metric"),
         metrics=("value", "seed"),
-        statistics=(
-            "difference_mean",
-            "difference_low",
-            "difference_high",
-            "p_value",
-            "p_holm",
-            "p_equivalent",
-            "seeds_for_80_percent",
-            "reference",
-        ),
+        statistics=STATISTICS_OF_PAIRS,
         columns=("weights", "sequence_set", "sequence_rank", *WITH_IDEAL),
+        paired=True,
+    ),
+    "contrasts_while_learning": Table(
+        source="epochs",
+        keys=("sequence_set", "metric"),
+        metrics=("value", "seed"),
+        statistics=STATISTICS_OF_PAIRS,
+        columns=("iter", "current_set", "sequence_set", "sequence_rank", *WITH_IDEAL),
         paired=True,
     ),
     "by_position": Table(source="positions", keys=("weights", "sequence_set", "position")),
@@ -125,21 +139,21 @@ TABLES = {
     ),
     "forgetting": Table(
         source="epochs",
-        keys=("sequence_set", "iters_since_switch", *RANK_BAND),
+        keys=("sequence_set", "iters_since_switch", "draws_since_switch"),
         metrics=(*WITH_IDEAL, "occupancy", "queue_ideal_recall"),
         columns=("iter", "sequence_set", "sequence_rank", *WITH_IDEAL),
     ),
     "forgetting_curves": Table(
         source="epochs",
-        keys=(*RANK_BAND, "iters_since_switch"),
+        keys=("iters_since_switch",),
         metrics=("recall", "ideal_recall", *FORMS_OF_FORGETTING),
-        columns=("iter", "sequence_set", "sequence_rank", "accuracy", "ideal_accuracy"),
+        columns=("iter", "sequence_set", "accuracy", "ideal_accuracy"),
     ),
     "forgetting_fits": Table(
         source="epochs",
-        keys=(*RANK_BAND, "form"),
-        metrics=("amplitude", "tau", "beta", "left_out_error", "above_best"),
-        columns=("iter", "sequence_set", "sequence_rank", "accuracy", "ideal_accuracy"),
+        keys=("form",),
+        metrics=("amplitude", "tau", "beta", "floor", "left_out_error", "excess_error"),
+        columns=("iter", "sequence_set", "accuracy", "ideal_accuracy"),
         across=True,
     ),
     "half_life": Table(
@@ -191,6 +205,22 @@ TABLES = {
 }
 # The columns of a condition are those before the first of these: no setting may have the name of a key.
 KEYS = frozenset(key for table in TABLES.values() for key in table.keys)
+
+
+def numbers_of_table(table: str) -> dict[str, tuple[str, ...]]:
+    """Return the numbers that a table has in every row, each with its columns.
+
+    They are the value and the bounds of its interval, which follow it, or a single column. A mean has the name of
+    what was averaged.
+    """
+    numbers: dict[str, tuple[str, ...]] = {}
+    for column in ("num_seeds", *TABLES[table].columns_over_seeds):
+        if column.endswith(("_low", "_high")):
+            value, columns = numbers.popitem()
+            numbers[value] = (*columns, column)
+        else:
+            numbers[column.removesuffix("_mean")] = (column,)
+    return numbers
 
 
 class FigureScriptError(ValueError):
@@ -249,5 +279,6 @@ def read_table_of_group(path: str | Path) -> "pd.DataFrame":
     # The plan does without pandas.
     from ..storage.cache import read_table
 
-    table = TABLES[Path(path).stem]
-    return read_table(path, needed=["model", *table.keys, "num_seeds", *table.columns_over_seeds])
+    name = Path(path).stem
+    numbers = [column for columns in numbers_of_table(name).values() for column in columns]
+    return read_table(path, needed=["model", *TABLES[name].keys, *numbers])

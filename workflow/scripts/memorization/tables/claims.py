@@ -1,0 +1,76 @@
+"""Whether claims hold on the tables of an experiment, and with which numbers."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .registry import numbers_of_table
+
+COLUMNS = ("id", "rows", "number", "value", "low", "high", "seeds", "holds", "reason")
+
+
+def check_claims(claims: dict[str, dict[str, Any]], tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return the numbers of claims, and whether they hold.
+
+    Args:
+        claims: of each claim by its name ``table``, ``rows`` (a list of values for each column), ``holds`` (an
+            expression that `configuration.claims` has checked), ``columns``, the columns in it, and ``numbers``,
+            the names of its numbers.
+        tables: the tables by their names.
+
+    There is a row for each claim, each row of its table that it selects (``rows`` says which) and each of its
+    numbers, with the bounds of its interval (NaN for a number without one). ``holds`` tells whether the claim
+    holds for the row of its table, and ``reason`` why not. A claim that selects nothing has one row, and does not
+    hold.
+    """
+    lines = [line for name, claim in claims.items() for line in _check(name, claim, tables[claim["table"]])]
+    floats = dict.fromkeys(("value", "low", "high"), float)
+    return pd.DataFrame(lines, columns=list(COLUMNS)).astype(floats | {"seeds": "int64", "holds": bool})
+
+
+def _check(name: str, claim: dict[str, Any], table: pd.DataFrame) -> list[dict[str, Any]]:
+    selected = table
+    for column, values in claim["rows"].items():
+        selected = selected[[any(_same(value, wanted) for wanted in values) for value in selected[column]]]
+    if selected.empty:
+        wanted = ", ".join(f"{column} {_listed(values)}" for column, values in claim["rows"].items())
+        line = dict.fromkeys(COLUMNS, np.nan) | {"id": name, "rows": "", "number": claim["numbers"][0], "seeds": 0}
+        return [line | {"holds": False, "reason": f"{claim['table']} has no row with {wanted}"}]
+    numbers, lines = numbers_of_table(claim["table"]), []
+    keys = list(table.columns[: table.columns.get_loc("num_seeds")])
+    different = [key for key in keys if selected[key].nunique(dropna=False) > 1]
+    for _, row in selected.iterrows():
+        reason = _reason_against(claim["holds"], claim["columns"], row)
+        told = ", ".join(f"{key} {_told(row[key])}" for key in different)
+        of_row = {"id": name, "rows": told, "seeds": row["num_seeds"], "holds": not reason, "reason": reason}
+        for number in claim["numbers"]:
+            values = pd.to_numeric(row[list(numbers[number])], errors="coerce")
+            value, low, high = (*values, np.nan, np.nan)[:3]
+            lines.append(of_row | {"number": number, "value": value, "low": low, "high": high})
+    return lines
+
+
+def _same(value: Any, wanted: Any) -> bool:
+    """Tell whether a value of a table is the wanted one. A truth value is no number, and None is NaN."""
+    if wanted is None:
+        return bool(pd.isna(value))
+    return bool(value == wanted) and isinstance(value, bool | np.bool_) == isinstance(wanted, bool)
+
+
+def _reason_against(expression: str, columns: list[str], row: pd.Series) -> str:
+    """Return why an expression is not true of a row of a table; nothing if it is true."""
+    told = ", ".join(f"{column} is {_told(row[column])}" for column in columns)
+    numbers = pd.to_numeric(row[columns], errors="coerce").astype(float)
+    if numbers.isna().any():
+        return f"{expression} cannot be told: {told}"
+    (true,) = numbers.to_frame().T.eval(expression, engine="python")
+    return "" if true else f"{expression} is false: {told}"
+
+
+def _listed(values: list[Any]) -> str:
+    return " or ".join(map(_told, values))
+
+
+def _told(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
