@@ -17,15 +17,15 @@ from .shape import ConfigurationFile, schema_at, setting_schemas, shape_schema
 _BEFORE_THE_TABLES = """\
 # The settings
 
-`make docs` makes this page and `schema.json` from the types in `memorization/configuration/`: `shape.py`, `claims.py`
-and `settings.py`. With the schema an editor completes and checks a configuration file while you type.
+`make docs` makes this page and `schema.json` from the types in `memorization/configuration/`: `shape.py`,
+`claims.py` and `settings.py`. With the schema an editor completes and checks a configuration file while you type.
 
 | file | purpose |
 | --- | --- |
 | `config.yaml` | the laptop: every figure in minutes; `make figures` and `snakemake` alone use it |
 | `smoke.yaml` | tests: every feature in seconds; `make smoke` uses it |
 | `paper.yaml` | the reference scale of the study: `--configfile config/paper.yaml` |
-| `smoke_claims.yaml` | the claims that are checked on the results of `smoke.yaml`; those of `config.yaml` are in `report/claims.yaml` |
+| `smoke_claims.yaml` | the claims of `smoke.yaml`; those of `config.yaml` are in `report/claims.yaml` |
 
 ## The file
 
@@ -69,7 +69,7 @@ the first switch on share their training before it. This trunk is trained once, 
 """
 
 _AFTER_THE_CLAIMS = """\
-The file of claims is a mapping from names to claims. [Add a claim](../docs/add-an-experiment.md#5-a-claim) explains it.
+The file of claims is a mapping from names to claims. [This page](../docs/add-an-experiment.md#5-a-claim) explains it.
 """
 
 
