@@ -2,8 +2,8 @@
 
 They stand in blocks. A block is marked by comments, which a reader of the page does not see:
 ``<!-- claims: first second -->`` before bullets, or ``<!-- claims in a paragraph: first second -->`` before a
-paragraph, and ``<!-- end of claims -->`` after it. The processor of the run stands between ``<!-- processor of the claims -->`` and
-``<!-- end of processor -->``. Marks in a block of code are left alone.
+paragraph, and ``<!-- end of claims -->`` after it. The processor of the run stands between
+``<!-- processor of the claims -->`` and ``<!-- end of processor -->``. Marks in a block of code are left alone.
 """
 
 import re

@@ -45,8 +45,8 @@ def told_claims(sentences: dict[str, dict[str, str]], checked: pd.DataFrame) -> 
     """Return one row for each claim, with its first number and its sentence.
 
     The sentence has the numbers of this run. ``sentences`` has the ``experiment`` and the ``sentence`` of each
-    claim by its name, ``checked`` the tables of `claims.check_claims` of all experiments. A claim holds if it holds
-    for each row that it selects. The numbers of several rows follow each other, and so do their intervals.
+    claim by its name, ``checked`` the tables of `claims.check_claims` of all experiments. A claim holds if it
+    holds for each row that it selects. The numbers of several rows follow each other, and so do their intervals.
     """
     told = []
     for name, claim in sentences.items():
