@@ -62,6 +62,18 @@ def test_an_experiment_is_every_combination_of_its_sweep_and_seeds():
     assert runs[-1].settings["num_hidden_features_mlp"] == 64
 
 
+def test_the_first_seed_shifts_all_seeds_and_changes_nothing_else():
+    runs = read_configuration(configuration(), FIGURES).runs
+    shifted = read_configuration(configuration() | {"first_seed": 100}, FIGURES).runs
+    assert [run.settings["seed"] for run in shifted] == [100, 101] * 2
+    assert [run.condition for run in shifted] == [run.condition for run in runs]
+    assert [run.name.replace("seed_10", "seed_") for run in shifted] == [run.name for run in runs]
+    assert mistakes_of(configuration() | {"first_seed": -1}) == ["first_seed: -1 is not an integer of 0 or more"]
+    twice = configuration(sweep={}, conditions=[{"lr": 0.1}, {"lr": "1e-1"}]) | {"first_seed": 7}
+    (line,) = mistakes_of(twice)
+    assert "seed_7 is there twice" in line
+
+
 def test_an_experiment_wins_over_the_defaults_of_its_model():
     config = configuration()
     config["defaults"] = {"one_layer_attention": {"num_heads": 5, "num_mlp_layers": 4}}
@@ -576,8 +588,12 @@ def refusal(folder, *arguments):
             GOOD + "    conditions: [{lr: 0.1, lr: 0.2}]\n",
             ["bad.yaml: line 17: experiments.freeze.conditions.0.lr is there twice; give it once"],
         ),
+        (
+            GOOD + "claims: no/claims.yaml\n",
+            ["no/claims.yaml: No such file or directory; name a YAML file, such as report/claims.yaml"],
+        ),
     ],
-    ids=["two mistakes", "a key twice"],
+    ids=["two mistakes", "a key twice", "claims"],
 )
 def test_a_bad_file_ends_a_dry_run_with_a_line_for_each_mistake(content, expected, repository, tmp_path):
     (tmp_path / "bad.yaml").write_text(content)

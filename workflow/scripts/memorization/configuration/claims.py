@@ -1,4 +1,7 @@
-"""The claims of a study as data that the workflow checks, and one plain line for each mistake in them."""
+"""The claims of a study as data, and one plain line for each mistake in them.
+
+The workflow checks them on the tables of a run.
+"""
 
 import ast
 import re
@@ -77,7 +80,10 @@ class ClaimsFile(RootModel[dict[Annotated[Any, BeforeValidator(_name_of_claim)],
 
 
 class ExpressionError(ValueError):
-    """An expression is not a comparison of numbers. The message is the end of a line about it."""
+    """An expression is not a comparison of numbers.
+
+    The message is the end of a line about it.
+    """
 
 
 def read_claims(
@@ -85,7 +91,9 @@ def read_claims(
     keys: Mapping[str, tuple[str, ...]],
     numbers: Mapping[str, Mapping[str, tuple[str, ...]]],
 ) -> dict[str, Claim]:
-    """Read the file of claims of a configuration, and check it against the experiments and the tables.
+    """Read the claims of a configuration.
+
+    They are checked against its experiments and the tables.
 
     ``keys`` has for each table the columns that tell its rows apart beside those of the condition, ``numbers`` the
     numbers in its rows, each with its columns. Returns the claims by name: none if the file names none.
@@ -128,9 +136,10 @@ def title_of_claims(claims: Mapping[str, Claim], experiment: str, figure: str) -
 
 
 def numbers_of_claim(claim: Claim, numbers: Mapping[str, tuple[str, ...]]) -> list[str]:
-    """Return the numbers that a claim is about: those in its sentence, then those that it is checked by.
+    """Return the numbers that a claim is about.
 
-    ``numbers`` are those of its table, each with its columns.
+    They are those in its sentence, then those that it is checked by. ``numbers`` are those of its table, each with
+    its columns.
     """
     checked = [
         name for column in columns_of(claim.holds) for name, columns in numbers.items() if column in columns
@@ -287,7 +296,10 @@ def _mistakes_of_sentence(claim: Claim, numbers: Mapping[str, tuple[str, ...]]) 
 
 
 def _different_titles(claims: Mapping[str, Claim]) -> Iterator[str]:
-    """Yield a line for each claim that gives a figure another title than an earlier claim does."""
+    """Yield a line for each claim whose title is not that of an earlier one.
+
+    Only claims with the same figure are compared.
+    """
     first: dict[tuple[str, str | None], str] = {}
     for name, claim in claims.items():
         if claim.title is not None:

@@ -69,7 +69,8 @@ the first switch on share their training before it. This trunk is trained once, 
 """
 
 _AFTER_THE_CLAIMS = """\
-The file of claims is a mapping from names to claims. [This page](../docs/add-an-experiment.md#5-a-claim) explains it.
+The file of claims is a mapping from names to claims. [This page](../docs/add-an-experiment.md#5-a-claim) has an
+example.
 """
 
 

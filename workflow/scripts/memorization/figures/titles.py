@@ -1,4 +1,4 @@
-"""The sentence above a figure: a claim that the tables of this run bear out, or what the figure shows."""
+"""The sentence above a figure: a claim that holds, or what the figure shows."""
 
 from typing import Any
 

@@ -81,9 +81,9 @@ CODE = code_in_git()
 
 
 def processors_of(paths: Iterable[str]) -> list[str]:
-    """Return the processors that files, and all that they were made from, were computed on.
+    """Return the processors that files were computed on.
 
-    Files without a sidecar say nothing.
+    Those of all that the files were made from are among them. Files without a sidecar say nothing.
     """
     names, seen, ahead = set(), set(), list(paths)
     while ahead:

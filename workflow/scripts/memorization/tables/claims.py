@@ -52,14 +52,17 @@ def _check(name: str, claim: dict[str, Any], table: pd.DataFrame) -> list[dict[s
 
 
 def _same(value: Any, wanted: Any) -> bool:
-    """Tell whether a value of a table is the wanted one. A truth value is no number, and None is NaN."""
+    """Tell whether a value of a table is the wanted one.
+
+    A truth value is no number, and None is NaN.
+    """
     if wanted is None:
         return bool(pd.isna(value))
     return bool(value == wanted) and isinstance(value, bool | np.bool_) == isinstance(wanted, bool)
 
 
 def _reason_against(expression: str, columns: list[str], row: pd.Series) -> str:
-    """Return why an expression is not true of a row of a table; nothing if it is true."""
+    """Return why an expression is not true of a row; nothing if it is true."""
     told = ", ".join(f"{column} is {_told(row[column])}" for column in columns)
     numbers = pd.to_numeric(row[columns], errors="coerce").astype(float)
     if numbers.isna().any():

@@ -1,9 +1,9 @@
-"""The claims in a page: the blocks that a command fills with their sentences and the numbers of a run.
+"""The claims in a page, which a command fills with the numbers of a run.
 
-A block is marked by comments, which a reader of the page does not see: ``<!-- claims: first second -->`` before
-bullets, or ``<!-- claims in a paragraph: first second -->`` before a paragraph, and ``<!-- end of claims -->``
-after it. The processor of the run stands between ``<!-- processor of the claims -->`` and
-``<!-- end of processor -->``. Marks in a block of code are left alone.
+They stand in blocks. A block is marked by comments, which a reader of the page does not see:
+``<!-- claims: first second -->`` before bullets, or ``<!-- claims in a paragraph: first second -->`` before a
+paragraph, and ``<!-- end of claims -->`` after it. The processor of the run stands between
+``<!-- processor of the claims -->`` and ``<!-- end of processor -->``. Marks in a block of code are left alone.
 """
 
 import re

@@ -1,4 +1,7 @@
-"""The sentences of claims with the numbers of a run, as a table, a page and a part of the report."""
+"""The sentences of claims with the numbers of a run.
+
+They become a table, a page and a part of the report.
+"""
 
 import html
 import math
@@ -39,11 +42,11 @@ def number_in_words(value: float, low: float, high: float, form: str) -> str:
 
 
 def told_claims(sentences: dict[str, dict[str, str]], checked: pd.DataFrame) -> pd.DataFrame:
-    """Return one row for each claim: its first number, and its sentence with the numbers of this run.
+    """Return one row for each claim, with its first number and its sentence.
 
-    ``sentences`` has the ``experiment`` and the ``sentence`` of each claim by its name, ``checked`` the tables of
-    `claims.check_claims` of all experiments. A claim holds if it holds for each row that it selects. The numbers
-    of several rows follow each other, and so do their intervals.
+    The sentence has the numbers of this run. ``sentences`` has the ``experiment`` and the ``sentence`` of each
+    claim by its name, ``checked`` the tables of `claims.check_claims` of all experiments. A claim holds if it
+    holds for each row that it selects. The numbers of several rows follow each other, and so do their intervals.
     """
     told = []
     for name, claim in sentences.items():
@@ -72,7 +75,10 @@ def _reason(row: Any) -> str:
 
 
 def last_line(told: pd.DataFrame) -> str:
-    """Return how many claims hold, and which do not: ``claims: 23 hold, 1 does not: capacity_plateau``."""
+    """Return how many claims hold, and which do not, in one line.
+
+    It is for instance ``claims: 23 hold, 1 does not: capacity_plateau``.
+    """
     holds = told["holds"].astype(bool)
     failing = told.loc[~holds, "id"].tolist()
     text = f"claims: {holds.sum()} hold{'s' if holds.sum() == 1 else ''}"
@@ -82,7 +88,10 @@ def last_line(told: pd.DataFrame) -> str:
 
 
 def page_of_claims(told: pd.DataFrame, computed_on: str) -> str:
-    """Return the claims as Markdown, by experiment. The last line says how many hold."""
+    """Return the claims as Markdown, by experiment.
+
+    The last line says how many hold.
+    """
     parts = [f"# Claims\n\nComputed on {computed_on}.\n"]
     for experiment, claims in told.groupby("experiment", sort=False):
         lines = (f"* {_mark(claim)} {claim.sentence}{_why_not(claim)}\n" for claim in claims.itertuples())
