@@ -57,7 +57,7 @@ tables = {
 }
 of_first_set = tables["position"]
 shown = kinds(of_first_set[of_first_set["sequence_set"] == 0])
-figure, axes = new_figure(rows=1, columns=2, width=3.3, height=3, sharex=False)
+figure, axes = new_figure(rows=1, columns=2, width=3.2, height=2.4, sharex=False)
 for ax, (axis, table) in zip(axes[0], tables.items(), strict=True):
     rows = table[table["sequence_set"] == 0]
     draw_chance(ax, "accuracy")

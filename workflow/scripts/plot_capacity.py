@@ -76,7 +76,7 @@ table = table.merge(ideal, on=keys).assign(
 table["held"] = table["K"] * table["predictions"] * (1 - table["ideal_loss_mean"] / math.log(2))
 sizes = sorted(table["K"].unique())
 colours = dict(zip(sizes, ordered_colours(len(sizes)), strict=True))
-figure, axes = new_figure(rows=1, columns=2, width=3.6, height=3.6, sharex=False, sharey=False)
+figure, axes = new_figure(rows=1, columns=2, width=3.2, height=3, sharex=False, sharey=False)
 draw_sizes(axes[0, 0], table, colours)
 draw_training(axes[0, 1], table, read_table_of_group(snakemake.input.by_epoch), colours)
 for K, colour in colours.items():
@@ -87,6 +87,6 @@ if table["model"].nunique() > 1:
         look = look_of_model(model)
         axes[0, 0].plot([], [], color="0.4", linestyle="", marker=look.marker, label=look.label)
 title = "Bits memorised by models of several sizes, of sets of several sizes"
-figure.suptitle(title_of_figure(snakemake, title), fontsize=9)
+figure.suptitle(title_of_figure(snakemake, title))
 legend_below(figure, axes)
 save_figure(figure, snakemake)

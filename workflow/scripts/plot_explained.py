@@ -90,7 +90,7 @@ drawn = [
 alone = table["kl_mean"].isna().all()
 nothing = "one seed: no others to fit on" if alone else "hardly different from a coin"
 columns = 3 if (table["weights"] == "pre_switch_1").any() else 1
-figure, axes = new_figure(len(drawn), columns, width=2.8, height=2.4, sharex=True, sharey=True)
+figure, axes = new_figure(len(drawn), columns, width=2.6, height=1.9, sharex=True, sharey=True)
 for (label, of_condition), row in zip(drawn, axes, strict=True):
     for ax, (title, rows) in zip(row, of_condition, strict=False):
         draw_panel(ax, rows, nothing)

@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from memorization.figures.drawing import (
     IDEAL,
     REFERENCE,
+    draw_across,
     draw_chance,
     draw_ideal,
     draw_points,
@@ -57,12 +58,9 @@ def draw_errors(ax: Axes, of_model: pd.DataFrame, labels: list[str]) -> None:
     for place, (_, _, rows) in enumerate(conditions(of_model)):
         for i, (law, style) in enumerate(LAWS.items()):
             row = rows[rows["form"] == law]
-            mean = row["excess_error_mean"]
-            interval = [mean - row["excess_error_low"], row["excess_error_high"] - mean]
-            marks = {key: value for key, value in style.items() if key != "linestyle"}
-            y = [place + 0.15 * (i - 2)] * len(row)
-            ax.errorbar(mean, y, xerr=interval, linestyle="", elinewidth=0.8, capsize=0, **marks)
-    ax.set_yticks(range(len(labels)), labels, fontsize=8)
+            style = style | {"linestyle": "", "elinewidth": 0.8, "capsize": 0}
+            draw_across(ax, place + 0.15 * (i - 2), row, "excess_error", **style)
+    ax.set_yticks(range(len(labels)), labels)
     ax.set_ylim(len(labels) - 0.5, -0.5)
     if of_model["excess_error_mean"].isna().all():
         note(ax, "one seed, or too few tests:\nno error of a seed left out")
@@ -72,8 +70,8 @@ start_log(snakemake.log[0])
 curves = by_model(read_table_of_group(snakemake.input.forgetting_curves))
 fits = read_table_of_group(snakemake.input.forgetting_fits)
 labels = [[label for label, _, _ in conditions(of_model)] for _, of_model in curves]
-heights = [max(2.0, 0.45 + 0.3 * len(of_model)) for of_model in labels]
-figure, axes = new_figure(len(curves), 2, width=3.7, height=heights, sharex="col", sharey=False)
+heights = [max(1.5, 0.3 * len(of_model)) for of_model in labels]
+figure, axes = new_figure(len(curves), 2, width=2.8, height=heights, sharex="col", sharey=False)
 for (model, of_model), of_labels, (left, right) in zip(curves, labels, axes, strict=True):
     draw_curve(left, first_condition(of_model))
     left.set_title(of_labels[0])
@@ -86,7 +84,7 @@ if pd.notna(most):
 axes[-1, 0].set_xlabel("iterations since the set was left")
 axes[-1, 1].set_xlabel("excess error on a seed\nleft out of the fit (recall)")
 title = title_of_figure(snakemake, "Recall of a set that was left, and how well laws predict it")
-figure.suptitle(title, fontsize=9)
+figure.suptitle(title)
 legend_below(
     figure,
     axes,

@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from memorization.figures.drawing import (
-    REFERENCE,
+    STORED,
     THEORY,
     draw_chance,
     draw_ideal_recall,
@@ -34,7 +34,7 @@ def draw_panel(ax: Axes, rows: pd.DataFrame) -> None:
     x = rows["draws_since_switch"]
     draw_chance(ax, "recall")
     draw_ideal_recall(ax, rows)
-    ax.plot(x, rows["occupancy_mean"], **REFERENCE | {"color": THEORY["color"]}, label="share that is stored")
+    ax.plot(x, rows["occupancy_mean"], **STORED, label="share that is stored")
     ax.plot(x, rows["queue_ideal_recall_mean"], **THEORY, label="theory: the queue's ideal")
     points = rows.iloc[np.unique(np.linspace(0, len(rows) - 1, POINTS).round().astype(int))]
     draw_points(ax, points["draws_since_switch"], points, "recall", color=ORANGE, label="measured")
@@ -45,13 +45,13 @@ start_log(snakemake.log[0])
 table = recall(read_table_of_group(snakemake.input.forgetting))
 table = table[(table["sequence_set"] == 0) & (table["model"] == "dam")]
 shown = few(conditions(table))
-figure, axes = new_figure(rows=1, columns=len(shown), width=2.5, height=2.8, sharex=False)
+figure, axes = new_figure(rows=1, columns=len(shown), width=2.1, height=2.3, sharex=False)
 for ax, (label, _, rows) in zip(axes[0], shown, strict=True):
     draw_panel(ax, rows)
     ax.set_title(label)
     ax.set_ylim(-0.06, 1.06)
 axes[0, len(shown) // 2].set_xlabel("sequences drawn since the switch")
 axes[0, 0].set_ylabel(RECALL_LABEL)
-figure.suptitle(title_of_figure(snakemake, "Recall of the old set, and what the queue still holds"), fontsize=9)
+figure.suptitle(title_of_figure(snakemake, "Recall of the old set, and what the queue still holds"))
 legend_below(figure, axes)
 save_figure(figure, snakemake)

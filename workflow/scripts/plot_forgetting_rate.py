@@ -16,6 +16,7 @@ from memorization.figures.drawing import (
     THEORY,
     draw_chance,
     draw_points,
+    legend_below,
     log_axis,
     new_figure,
     save_figure,
@@ -90,7 +91,7 @@ def draw_half_lives(ax: Axes, of_model: pd.DataFrame) -> None:
 start_log(snakemake.log[0])
 curves = by_model(read_table_of_group(snakemake.input.by_epoch))
 half_lives = by_model(read_table_of_group(snakemake.input.half_life))
-figure, axes = new_figure(2, len(curves), width=2.9, height=2.6, sharex=False)
+figure, axes = new_figure(2, len(curves), width=2.4, height=1.9, sharex=False)
 sizes = {}
 for column, (model, curves_of_model), (_, half_lives_of_model) in zip(axes.T, curves, half_lives, strict=True):
     column[0].set_title(model)
@@ -103,9 +104,11 @@ for column, (model, curves_of_model), (_, half_lives_of_model) in zip(axes.T, cu
 axes[0, 0].set_ylabel("recall of the old set")
 axes[1, 0].set_ylabel(lines("half-life of the old set", "(sequences drawn)"))
 title = title_of_figure(snakemake, "How fast a set is forgotten at several learning rates and batch sizes")
-figure.suptitle(title, fontsize=9)
-figure.legend(
-    handles=[
+figure.suptitle(title)
+legend_below(
+    figure,
+    axes,
+    [
         *(
             Line2D([], [], color="0.4", linestyle="", marker=marker, label=f"batch {batch}")
             for batch, marker in sorted(sizes.items())
@@ -115,7 +118,5 @@ figure.legend(
         Line2D([], [], **QUEUE, label="a queue: the same number of draws"),
         Line2D([], [], **ITERATIONS, label="the same number of iterations"),
     ],
-    loc="outside lower center",
-    ncols=4 if len(curves) > 1 else 2,
 )
 save_figure(figure, snakemake)

@@ -1,7 +1,7 @@
 """Recall against rank, beside the best retrieval from the queue."""
 
 from memorization.figures.drawing import (
-    REFERENCE,
+    STORED,
     THEORY,
     draw_chance,
     draw_ideal,
@@ -25,14 +25,13 @@ theory, measured = (
     for table in map(read_table_of_group, (snakemake.input.occupancy, snakemake.input.by_rank))
 )
 shown = few(list(zip(conditions(recall(measured)), conditions(theory), strict=True)))
-figure, axes = new_figure(rows=1, columns=len(shown), width=2.5, height=2.8)
+figure, axes = new_figure(rows=1, columns=len(shown), width=2.1, height=2.3)
 for ax, ((label, _, points), (_, _, line)) in zip(axes[0], shown, strict=True):
     x = band_centre(points, "rank", offset=1)
     draw_chance(ax, "recall")
     draw_ideal(ax, points.assign(ideal_recall_mean=2 * points["ideal_accuracy_mean"] - 1), x, "recall")
-    stored = REFERENCE | {"color": THEORY["color"]}
     ax.plot(
-        line["sequence_rank"] + 1, line["occupancy"], **stored, label="stored with probability $1 - (1 - p_r)^M$"
+        line["sequence_rank"] + 1, line["occupancy"], **STORED, label="stored with probability $1 - (1 - p_r)^M$"
     )
     ax.plot(x, band_means(line, points, "queue_ideal_recall_mean"), **THEORY, label="theory: the queue's ideal")
     draw_points(ax, x, points, "recall", color=ORANGE, label="measured")
@@ -41,6 +40,6 @@ for ax, ((label, _, points), (_, _, line)) in zip(axes[0], shown, strict=True):
     ax.set_ylim(-0.06, 1.06)
 axes[0, len(shown) // 2].set_xlabel("rank + 1")
 axes[0, 0].set_ylabel(RECALL_LABEL)
-figure.suptitle(title_of_figure(snakemake, "Recall of each rank, and what the queue holds of it"), fontsize=9)
+figure.suptitle(title_of_figure(snakemake, "Recall of each rank, and what the queue holds of it"))
 legend_below(figure, axes)
 save_figure(figure, snakemake)

@@ -32,7 +32,7 @@ def when_left(table: pd.DataFrame) -> pd.DataFrame:
 
 start_log(snakemake.log[0])
 models = by_model(when_left(read_table_of_group(snakemake.input.by_weights)))
-figure, axes = new_figure(1, len(models), width=2.8, height=3)
+figure, axes = new_figure(1, len(models), width=2.4, height=2.4)
 for (model, of_model), ax in zip(models, axes[0], strict=True):
     ax.set_title(model)
     draw_chance(ax, "accuracy")
@@ -40,13 +40,13 @@ for (model, of_model), ax in zip(models, axes[0], strict=True):
     shown = conditions(of_model)
     for i, (label, look, rows) in enumerate(shown):
         rows = rows.sort_values("number")
-        # Points side by side keep their intervals apart. A line shows a trend, which three points have not.
+        # Points side by side keep their intervals apart.
         x = rows["number"] + 0.5 * (i - (len(shown) - 1) / 2) / len(shown)
-        line = {"linestyle": "-" if len(rows) > 3 else "", "linewidth": 0.8}
-        draw_points(ax, x, rows, "accuracy", **look.points | line, label=label or "measured")
+        style = look.points | {"linestyle": "-", "linewidth": 0.8, "label": label or "measured"}
+        draw_points(ax, x, rows, "accuracy", **style)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True))
     ax.set_xlabel("number of the set")
 axes[0, 0].set_ylabel("accuracy on the set\nat the end of its training")
-figure.suptitle(title_of_figure(snakemake, "How well each new set is learned"), fontsize=9)
+figure.suptitle(title_of_figure(snakemake, "How well each new set is learned"))
 legend_below(figure, axes)
 save_figure(figure, snakemake)

@@ -35,7 +35,7 @@ panels = (
     ),
     (trained[trained["sequence_set"] == 0], "the set that was trained on"),
 )
-figure, axes = new_figure(rows=1, columns=2, width=3.3, height=3.4)
+figure, axes = new_figure(rows=1, columns=2, width=3, height=2.4)
 for ax, (rows, title) in zip(axes[0], panels, strict=True):
     draw_chance(ax, "accuracy")
     by_heads = rows.groupby("H")
@@ -49,6 +49,6 @@ for ax, (rows, title) in zip(axes[0], panels, strict=True):
     log_axis_of(ax.xaxis, rows["H"])
     ax.set_xlabel("heads H")
 axes[0, 0].set_ylabel(AXIS_LABELS["accuracy"])
-figure.suptitle(title_of_figure(snakemake, "Accuracy of retrieval against the number of heads"), fontsize=9)
+figure.suptitle(title_of_figure(snakemake, "Accuracy of retrieval against the number of heads"))
 legend_below(figure, axes)
 save_figure(figure, snakemake)

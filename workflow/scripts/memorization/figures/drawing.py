@@ -58,6 +58,7 @@ CHANCE = {"accuracy": 0.5, "loss": math.log(2), "recall": 0.0}
 IDEAL = {"color": "0.45", "linewidth": 1, "linestyle": (0, (4, 2)), "zorder": 0.5}
 REFERENCE = {"color": "0.55", "linewidth": 0.8, "linestyle": (0, (1, 2)), "zorder": 0}
 THEORY = {"color": "0.3", "linewidth": 1}
+STORED = THEORY | {"linestyle": (0, (5, 1, 1, 1)), "linewidth": 0.8}
 
 
 def new_figure(
