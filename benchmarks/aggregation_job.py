@@ -26,6 +26,7 @@ ARGS = {
     "K": K,
     "len_context": 100,
     "num_predictions": 99,
+    "zipf_exponent": 1.0,
 }
 
 

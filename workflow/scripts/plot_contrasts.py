@@ -1,6 +1,6 @@
-"""Mean difference of each condition from the reference of its model, paired by seed: a forest plot.
+"""A forest plot: how each condition differs from the reference of its model.
 
-The differences are those of the final weights on the last set.
+The differences are paired by seed, those of the final weights on the last set.
 """
 
 import json
@@ -31,7 +31,7 @@ MARKS = {
 
 
 def labels_of_model(rows: pd.DataFrame) -> tuple[str, dict[int, str]]:
-    """Return the label of the reference of one model, and those of the contrasts by their row.
+    """Return the label of the reference of a model, and that of each row.
 
     A contrast is told by the settings in which it differs from the reference.
     """
@@ -48,7 +48,7 @@ def labels_of_model(rows: pd.DataFrame) -> tuple[str, dict[int, str]]:
 
 
 def lay_out(table: pd.DataFrame) -> tuple[dict[int, float], dict[float, str], list[float]]:
-    """Return the height of each row, the label at each height, and the heights of the models' names.
+    """Return the height of each row, the labels by height, and the models' heights.
 
     The heights go down from 0, in lines of text.
     """
@@ -86,7 +86,10 @@ def draw_contrasts(ax: Axes, rows: pd.DataFrame, heights: dict[int, float]) -> N
 
 
 def limit_to_differences(ax: Axes, rows: pd.DataFrame) -> None:
-    """Limit the x axis to the intervals; one that is wider than the means are apart is cut off."""
+    """Limit the x axis to the intervals.
+
+    One that is wider than the means are apart is cut off.
+    """
     low = min(rows["difference_mean"].min(), -EQUIVALENCE_MARGIN)
     high = max(rows["difference_mean"].max(), EQUIVALENCE_MARGIN)
     apart = high - low

@@ -20,7 +20,7 @@ NOT_REACHED = 1.25
 
 
 def draw_medians(ax: Axes, x: pd.Series, rows: pd.DataFrame, look: Look, label: str | None) -> None:
-    """Draw the medians of one condition with their intervals, and what half of the seeds do not reach.
+    """Draw the medians of a condition with their intervals, and what is not reached.
 
     If some seeds never get there, an interval can have no upper bound: it goes on to the end of the training. If
     all do and it has none, the seeds are too few for an interval.
@@ -38,7 +38,7 @@ def draw_medians(ax: Axes, x: pd.Series, rows: pd.DataFrame, look: Look, label: 
 
 
 def label_end(ax: Axes, end: float) -> None:
-    """Draw the end of the training and say what is above it: no time, but a threshold that is not reached."""
+    """Draw the end of the training, and say that the marks above it are no times."""
     ax.axhline(end, color="0.8", linewidth=0.8, zorder=0)
     low, _ = ax.get_ylim()
     ax.set_yticks([tick for tick in ax.get_yticks() if low <= tick <= end])

@@ -70,7 +70,9 @@ class Claim(Shape):
     title: Line | None = Field(None, description="the title of that figure if its claims hold")
 
 
-class _File(RootModel[dict[Annotated[Any, BeforeValidator(_name_of_claim)], Claim]]):
+class ClaimsFile(RootModel[dict[Annotated[Any, BeforeValidator(_name_of_claim)], Claim]]):
+    """The claims of a study by their names."""
+
     model_config = ConfigDict(strict=True, json_schema_extra={"allowed": "a mapping from names to claims"})
 
 
@@ -96,11 +98,11 @@ def read_claims(
         raise ConfigurationError([wrong])
     content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     try:
-        claims = _File.model_validate(content).root
+        claims = ClaimsFile.model_validate(content).root
     except ValidationError as error:
         details = error.errors(include_url=False)
         raise ConfigurationError(
-            [f"{path}: {line_of_mistake(detail, _File).removeprefix(': ')}" for detail in details]
+            [f"{path}: {line_of_mistake(detail, ClaimsFile).removeprefix(': ')}" for detail in details]
         ) from error
     mistakes = [
         f"{path}: {name}.{wrong}"

@@ -1,6 +1,6 @@
 """The JSON schema and the reference page of the configuration.
 
-Both are made from the types in `shape.py` and `settings.py`.
+Both are made from the types in `shape.py`, `claims.py` and `settings.py`.
 """
 
 import json
@@ -8,20 +8,24 @@ from collections.abc import Iterable
 from copy import deepcopy
 from typing import Any
 
+from pydantic import BaseModel
+
+from .claims import ClaimsFile
 from .settings import SETTINGS_OF_MODEL, allowed_values, is_list
-from .shape import schema_at, setting_schemas, shape_schema
+from .shape import ConfigurationFile, schema_at, setting_schemas, shape_schema
 
 _BEFORE_THE_TABLES = """\
 # The settings
 
-`make docs` makes this page and `schema.json` from the types in `memorization/configuration/shape.py` and
-`settings.py`. With the schema an editor completes and checks a configuration file while you type.
+`make docs` makes this page and `schema.json` from the types in `memorization/configuration/`: `shape.py`,
+`claims.py` and `settings.py`. With the schema an editor completes and checks a configuration file while you type.
 
 | file | purpose |
 | --- | --- |
 | `config.yaml` | the laptop: every figure in minutes; `make figures` and `snakemake` alone use it |
 | `smoke.yaml` | tests: every feature in seconds; `make smoke` uses it |
 | `paper.yaml` | the reference scale of the study: `--configfile config/paper.yaml` |
+| `smoke_claims.yaml` | the claims of `smoke.yaml`; those of `config.yaml` are in `report/claims.yaml` |
 
 ## The file
 
@@ -64,6 +68,10 @@ of the tables below says from which point on a setting matters. Runs that differ
 the first switch on share their training before it. This trunk is trained once, in `<cache_dir>/_trunks/`.
 """
 
+_AFTER_THE_CLAIMS = """\
+The file of claims is a mapping from names to claims. [This page](../docs/add-an-experiment.md#5-a-claim) explains it.
+"""
+
 
 def settings_page() -> str:
     """Return the text of `config/README.md`."""
@@ -72,17 +80,19 @@ def settings_page() -> str:
         _table_of_keys("Keys of the file", ()),
         _table_of_keys("Keys of an experiment, beside settings", ("experiments", "any")),
         _AFTER_THE_TABLES,
+        _table_of_keys("Keys of a claim", ("any",), ClaimsFile),
+        _AFTER_THE_CLAIMS,
         *(f"## Settings of `{model}`\n\n{_table_of_settings(model)}" for model in SETTINGS_OF_MODEL),
     ]
     return "\n".join(parts)
 
 
-def _table_of_keys(title: str, location: tuple[str, ...]) -> str:
-    """Return the table of the keys at a place of a configuration file, under a title."""
-    place = schema_at(location)
+def _table_of_keys(title: str, location: tuple[str, ...], shape: type[BaseModel] = ConfigurationFile) -> str:
+    """Return the table of the keys at a place of a file of that shape, under a title."""
+    place = schema_at(location, shape)
     rows = []
     for key in place["properties"]:
-        schema = schema_at((*location, key))
+        schema = schema_at((*location, key), shape)
         default = "must be given" if key in place.get("required", ()) else _default(schema)
         rows.append((f"`{key}`", allowed_values(schema), default, schema["description"]))
     return f"### {title}\n\n{_table(('key', 'value', 'default', 'meaning'), rows)}"

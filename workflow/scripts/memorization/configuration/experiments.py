@@ -174,7 +174,10 @@ def read_configuration(config: dict[str, Any], known_figures: Mapping[str, tuple
 def _expand(
     group: str, experiment: Experiment, file: ConfigurationFile, known_figures: Mapping[str, tuple[str, ...]]
 ) -> tuple[list[str], list[Run], dict[str, dict[str, Any]]]:
-    """Return the mistakes of one experiment, and its runs and references if there are none."""
+    """Return the mistakes of one experiment, its runs and its references.
+
+    If there are mistakes, there are no runs.
+    """
     path = f"experiments.{shown_key(group)}"
     mistakes = _given_twice(path, experiment)
     unsweepable = [*_swept_lists(path, experiment), *_too_many_runs(path, experiment)]
@@ -379,7 +382,7 @@ def _condition_keys(conditions: list[RunSettings], experiment: Experiment) -> li
 def _references(
     path: str, experiment: Experiment, conditions: list[RunSettings]
 ) -> tuple[list[str], dict[str, RunSettings]]:
-    """Return the mistakes of ``reference``, and the condition of each model that is the reference."""
+    """Return the mistakes of ``reference``, and that condition of each model."""
     of_models: dict[str, list[RunSettings]] = {}
     for settings in conditions:
         of_models.setdefault(settings.model, []).append(settings)

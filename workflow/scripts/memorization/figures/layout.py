@@ -96,7 +96,9 @@ def grid_columns(numbers: list[int], width: float) -> int:
 def text_width(text: str, size: float) -> float:
     """Return the width of the longest line of a text, in inches. ``size`` is that of its font, in points."""
     font = FontProperties()
-    return max(TextPath((0, 0), line, size, prop=font).get_extents().width / 72 for line in text.split("\n"))
+    # Matplotlib makes no path of an empty line.
+    lines = [line for line in text.split("\n") if line.strip()]
+    return max((TextPath((0, 0), line, size, prop=font).get_extents().width / 72 for line in lines), default=0.0)
 
 
 def wrapped(text: str, width: float, size: float) -> str:

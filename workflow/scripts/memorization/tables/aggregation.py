@@ -40,21 +40,24 @@ THRESHOLDS = (0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 
 
 def by_epoch(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
-    """Return the means over the tested sequences of each set, plain and weighted, at each epoch."""
+    """Return the plain and the weighted mean over each set's tested sequences, by epoch."""
     return _with_fraction_of_ideal(_plain_and_weighted_means(epochs, TABLES["by_epoch"].keys, args))
 
 
 def by_weights(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
-    """Return the means over each set's sequences, plain and weighted, under each kind of weights.
+    """Return the plain and the weighted mean over each set's sequences.
 
-    The number of parameters stands beside them.
+    There is a row for each kind of weights. The number of parameters stands beside.
     """
     means = _plain_and_weighted_means(evaluation, ("weights", "sequence_set"), args)
     return _with_fraction_of_ideal(means).assign(num_parameters=evaluation.attrs["num_parameters"])
 
 
 def contrasts(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
-    """Return the means over each set that was trained on at the end, a row for each of `CONTRASTED`."""
+    """Return the means over each set that was trained on, under the final weights.
+
+    There is a row for each of `CONTRASTED`.
+    """
     at_the_end = (evaluation["weights"] == "final") & (evaluation["sequence_set"] != HELD_OUT)
     keys = ["weights", "sequence_set"]
     means = _with_fraction_of_ideal(_plain_and_weighted_means(evaluation[at_the_end], tuple(keys), args))
@@ -381,10 +384,10 @@ def _mean_over_sequences(
 
 
 def _plain_and_weighted_means(table: pd.DataFrame, keys: tuple[str, ...], args: dict) -> pd.DataFrame:
-    """Return the mean of `WITH_IDEAL` over the rows of each key, and the mean weighted by p_r.
+    """Return the plain mean over the rows of each key, and that weighted by p_r.
 
-    p_r is the probability that the sequence of rank r is drawn, normalised over the rows. Held-out sequences are
-    never drawn and count equally.
+    The metrics are `WITH_IDEAL`. p_r is the probability that the sequence of rank r is drawn, normalised over the
+    rows. Held-out sequences are never drawn and count equally.
     """
     sums = _sums_over_sequences(table, keys, WITH_IDEAL, rank_probabilities(args["K"], args["zipf_exponent"]))
     plain = {metric: sums[metric] / sums[NUM_SEQUENCES] for metric in WITH_IDEAL}
@@ -431,19 +434,20 @@ def _sums_over_sequences(
 def _weighted_sums(
     table: pd.DataFrame, metrics: tuple[str, ...], probabilities: np.ndarray, starts: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Return the sum of the weights of each block of rows, and of each metric times the weight.
+    """Return the sums over each block of rows of the weight, and of metric · weight.
 
     The block ``i`` goes from row ``starts[i]`` to the next start. Some blocks are weighted at a time: a column of
     weights would be as large as the table.
     """
     sums = {name: np.zeros(len(starts)) for name in ("weight", *(f"weighted_{metric}" for metric in metrics))}
-    rank, held_out = table["sequence_rank"].to_numpy(), table["sequence_set"].to_numpy() == HELD_OUT
+    rank, sequence_set = table["sequence_rank"].to_numpy(), table["sequence_set"].to_numpy()
     columns = [table[metric].to_numpy() for metric in metrics]
     first_blocks = np.unique(starts // ROWS_AT_ONCE, return_index=True)[1]
     for first, after in zip(first_blocks, [*first_blocks[1:], len(starts)], strict=True):
         rows = slice(starts[first], starts[after] if after < len(starts) else len(table))
+        held_out = sequence_set[rows] == HELD_OUT
         # A held-out sequence can have a rank that no sequence of a set has.
-        weight = np.where(held_out[rows], 1.0, probabilities[np.where(held_out[rows], 0, rank[rows])])
+        weight = np.where(held_out, 1.0, probabilities[np.where(held_out, 0, rank[rows])])
         within = starts[first:after] - starts[first]
         for name, values in zip(sums, [1.0, *(column[rows] for column in columns)], strict=True):
             sums[name][first:after] = np.add.reduceat(weight * values, within)

@@ -24,7 +24,7 @@ MOST_SEEDS = 10_000
 def paired_differences(
     tidy: pd.DataFrame, keys: list[str], conditions: list[dict], references: dict[str, dict]
 ) -> pd.DataFrame:
-    """Return each condition's mean difference from its reference, and what can be concluded.
+    """Return each condition's mean difference from its reference, with its tests.
 
     ``tidy`` has a ``value`` for each ``seed`` at each of the ``keys``, of which the first is the number of the
     condition among ``conditions``. ``references`` has the condition that those of a model are compared with.
@@ -78,9 +78,10 @@ def _margin(metric: str) -> float:
 
 
 def _probability_above(mean: float, error: float, n: int) -> float:
-    """Return the probability that T > mean / error, of Student's t with n − 1 degrees of freedom.
+    """Return the probability that T > mean / error.
 
-    NaN if either is. An ``error`` of 0 leaves 0 for a mean above 0, 1 below, and 1/2 at 0.
+    T has Student's t distribution with n − 1 degrees of freedom. NaN if either is. For an ``error`` of 0 it is 0
+    if the mean is above 0, 1 if it is below, and 1/2 if it is 0.
     """
     # Other tables do without it.
     from scipy.special import stdtr
@@ -93,7 +94,7 @@ def _probability_above(mean: float, error: float, n: int) -> float:
 
 
 def holm(p_values: pd.Series) -> pd.Series:
-    """Return the p values of a family of tests, corrected by Holm's step-down procedure.
+    """Return the p values of a family of tests, corrected by Holm's procedure.
 
     A NaN is no test of the family and stays.
     """
@@ -126,7 +127,10 @@ def seeds_for_power(mean: float, deviation: float) -> float:
 
 
 def _power(n: int, effect: float) -> float:
-    """Return the power of Student's two-sided test at 5 % with n pairs, for a standardised effect > 0."""
+    """Return the power of Student's two-sided test at 5 % with n pairs.
+
+    The ``effect`` > 0 is the mean difference over the standard deviation.
+    """
     from scipy.special import nctdtr
 
     shift = effect * math.sqrt(n)

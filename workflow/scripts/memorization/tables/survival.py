@@ -10,7 +10,7 @@ from .registry import TABLES
 
 
 def median_times(tidy: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """Return the median over seeds of the ``iterations`` that it takes, by Kaplan and Meier.
+    """Return the Kaplan–Meier median over seeds of the ``iterations`` that it takes.
 
     ``tidy`` has a row for each seed at each of the ``keys``. A seed whose ``iterations`` are NaN has not got there
     in its ``trained_iterations``: it is censored there. ``reached`` is the share of the seeds that got there.
@@ -55,6 +55,6 @@ def median_with_interval(times: np.ndarray, reached: np.ndarray) -> tuple[float,
 
 
 def _first_at_half(times: np.ndarray, share: np.ndarray) -> float:
-    """Return the first of the ``times`` at which a ``share`` is down to a half, or NaN."""
+    """Return the first of the ``times`` at which a share is down to a half, or NaN."""
     down = np.flatnonzero(share <= 0.5 + 1e-9)
     return float(times[down[0]]) if len(down) else math.nan
