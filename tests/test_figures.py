@@ -1,6 +1,7 @@
 """Every figure is drawn from real tables: of several models, of one condition, and with little to draw."""
 
 import builtins
+import itertools
 import re
 import runpy
 from types import SimpleNamespace
@@ -10,11 +11,13 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import REPOSITORY, trained
+from matplotlib.collections import LineCollection
 
 from memorization.configuration.experiments import NEEDS, ConfigurationError, read_configuration
 from memorization.configuration.settings import SETTINGS_OF_MODEL
 from memorization.figures.drawing import CHANCE
 from memorization.figures.labels import look_of_model, look_of_weights
+from memorization.figures.layout import PAGE, SMALLEST_PANEL
 from memorization.figures.selection import (
     condition_columns,
     conditions,
@@ -53,16 +56,22 @@ def swept(found):
 
 
 class Group(dict):
-    """The tables of an experiment with these conditions, (model, settings) each, made when they are asked for."""
+    """The tables of an experiment with these conditions, (model, settings) each, made when they are asked for.
 
-    def __init__(self, found):
+    With ``alike`` the runs of a model are those of its first condition, which are trained once.
+    """
+
+    def __init__(self, found, alike=False):
         super().__init__()
         keys = ["model", *swept(found)]
         self.runs, self.conditions, self.settings = [], [], []
+        first = {}
         for model, changed in found:
             for seed in range(2):
                 args = SETTINGS_OF_MODEL[model](**OF_MODEL[model] | changed, model=model, seed=seed).resolved()
-                self.runs.append(evaluate_run(*trained(args), 30))
+                if not (alike and (model, seed) in first):
+                    first[model, seed] = evaluate_run(*trained(args), 30)
+                self.runs.append(first[model, seed])
                 self.conditions.append({key: args.get(key) for key in keys})
                 self.settings.append(args)
 
@@ -115,12 +124,32 @@ EXPERIMENTS = {
 }
 
 
+MANY = {
+    "25 conditions with long labels": [
+        ("one_layer_attention", {"num_hidden_features_mlp": width, "attention_init_std": std})
+        for width in (4, 8, 12, 16, 20)
+        for std in (0.01, 0.02, 0.05, 0.1, 0.2)
+    ],
+    "60 conditions of three models": [
+        (model, {"lr": 1e-3 * (1 + i)}) for model in ("one_layer_attention", "gpt", "dam") for i in range(20)
+    ],
+    "three truth values": [
+        ("dam", {"reset_optimizer_at_switch": one, "reset_model_at_switch": two, "clear_memory_at_switch": three})
+        for one in (False, True)
+        for two in (False, True)
+        for three in (False, True)
+    ],
+    "a sweep of 60 numbers": [("dam", {"M": 50 + i}) for i in range(60)],
+}
+
+
 @pytest.fixture(scope="session")
 def tables():
-    return {name: Group(found) for name, found in EXPERIMENTS.items()}
+    groups = {name: Group(found) for name, found in EXPERIMENTS.items()}
+    return groups | {name: Group(found, alike=True) for name, found in MANY.items()}
 
 
-PAGE = (REPOSITORY / "docs" / "add-an-experiment.md").read_text()
+TUTORIAL = (REPOSITORY / "docs" / "add-an-experiment.md").read_text()
 
 
 def has(need, found):
@@ -138,14 +167,15 @@ def drawn(figure, experiment, tables, monkeypatch, folder=SCRIPTS):
     monkeypatch.setattr(
         "memorization.tables.registry.read_table_of_group", lambda path: tables[experiment][path].copy()
     )
-    monkeypatch.setattr("memorization.figures.drawing.save_figure", lambda figure, job: found.append(figure))
+    monkeypatch.setattr("memorization.figures.drawing.write_figure", lambda figure, path: found.append(figure))
+    monkeypatch.setattr("memorization.figures.drawing.write_provenance", lambda job: None)
     monkeypatch.setattr("memorization.storage.log.start_log", lambda path: None)
+    inputs = {table: table for table in tables_of_figure(script)}
     job = SimpleNamespace(
-        input=SimpleNamespace(**{table: table for table in tables_of_figure(script)}), output=["a"], log=["log"]
+        input=SimpleNamespace(**inputs), output=["a"], log=["log"], params=SimpleNamespace(title=None)
     )
     monkeypatch.setattr(builtins, "snakemake", job, raising=False)
     runpy.run_path(str(script))
-    found[0].canvas.draw()
     return found[0]
 
 
@@ -168,27 +198,101 @@ def test_a_figure_is_drawn_of_what_it_says_that_it_needs(figure, experiment, tab
         assert np.isfinite([low, high]).all() and low != high
 
 
+def levels(ax):
+    """The values at which a panel has a line along one of its axes."""
+    ends = [np.column_stack(line.get_data()) for line in ax.lines if len(line.get_xdata()) == 2]
+    ends += [
+        segment
+        for lines in ax.collections
+        if isinstance(lines, LineCollection)
+        for segment in lines.get_segments()
+    ]
+    return {float(one[0]) for two in ends if len(two) == 2 for one in two.T if one[0] == one[1]}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "figure",
-    [
-        "by_epoch",
-        "by_rank",
-        "by_appearances",
-        "by_weights",
-        "by_position",
-        "by_size",
-        "swap_by_size",
-    ],
-)
-def test_chance_is_drawn_in_each_panel(figure, tables, monkeypatch):
-    experiment = "one condition"
-    for ax in drawn(figure, experiment, tables, monkeypatch).axes:
-        if ax.get_visible() and ax.axison:
-            levels = {
-                float(y) for line in ax.lines for y in np.ravel(line.get_ydata()) if len(line.get_ydata()) == 2
-            }
-            assert levels & {CHANCE["accuracy"], CHANCE["loss"]}, ax.get_ylabel()
+@pytest.mark.parametrize("figure", ["by_epoch", "by_rank", "by_weights", "swap_by_size"])
+def test_chance_and_the_ideal_observer_are_drawn_in_each_panel(figure, tables, monkeypatch):
+    drawing = drawn(figure, "three models", tables, monkeypatch)
+    for ax in [ax for ax in drawing.panels if ax.get_visible()]:
+        assert CHANCE["accuracy"] in levels(ax), ax.get_ylabel()
+        assert "ideal observer" in ax.get_legend_handles_labels()[1]
+
+
+@pytest.mark.slow
+def test_a_setting_has_its_swept_values_at_the_ticks(tables, monkeypatch):
+    (ax,) = drawn("by_setting", "a sweep of one number", tables, monkeypatch).panels
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["30", "60"]
+
+
+def overlapping_numbers(ax):
+    """The pairs of neighbouring texts at the ticks of a panel that overlap."""
+    pairs = []
+    for axis in (ax.xaxis, ax.yaxis):
+        low, high = sorted(axis.get_view_interval())
+        axis.get_majorticklabels()  # places the ticks
+        texts = [
+            tick.label1
+            for tick in sorted(axis.get_major_ticks(), key=lambda tick: tick.get_loc())
+            if low <= tick.get_loc() <= high and tick.label1.get_visible() and tick.label1.get_text()
+        ]
+        pairs += [
+            (one.get_text(), two.get_text())
+            for one, two in itertools.pairwise(texts)
+            if one.get_window_extent().overlaps(two.get_window_extent())
+        ]
+    return pairs
+
+
+MANY_CASES = [
+    (figure, experiment)
+    for figure in FIGURES
+    for experiment, found in MANY.items()
+    if all(has(need, found) for need in needs_of_figure(SCRIPTS / f"plot_{figure}.py"))
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("figure, experiment", [*CASES, *MANY_CASES])
+def test_a_figure_is_a_page_at_most_with_readable_panels_and_all_texts(figure, experiment, tables, monkeypatch):
+    drawing = drawn(figure, experiment, tables, monkeypatch)
+    width, height = drawing.get_size_inches()
+    assert width <= PAGE[0] and height <= PAGE[1]
+    for ax in [ax for ax in drawing.panels if ax.get_visible()]:
+        assert min(ax.get_window_extent().size) / drawing.dpi >= SMALLEST_PANEL - 0.01
+        assert not overlapping_numbers(ax)
+    # The legend, the title and every label of every panel.
+    around = drawing.get_tightbbox()
+    assert around.x0 >= 0 and around.y0 >= 0 and around.x1 <= width and around.y1 <= height
+
+
+@pytest.mark.slow
+def test_few_points_are_joined_by_no_line(tables, monkeypatch):
+    (ax,) = drawn("by_setting", "a sweep of one number", tables, monkeypatch).panels
+    measured = [container[0] for container in ax.containers]
+    assert measured and all(line.get_linestyle() == "None" for line in measured)
+
+
+@pytest.mark.slow
+def test_an_interval_that_goes_on_beyond_its_panel_is_marked(tables, monkeypatch):
+    table = tables["a sweep of one number"]["by_weights"]
+    wide = table["accuracy_high"].where(table["sequence_set"] != 0, 5)
+    monkeypatch.setitem(tables["a sweep of one number"], "by_weights", table.assign(accuracy_high=wide))
+    drawing = drawn("by_setting", "a sweep of one number", tables, monkeypatch)
+    (ax,) = drawing.panels
+    assert ax.get_ylim()[1] < 2
+    assert [line.get_ydata()[0] for line in ax.lines if line.get_marker() == "^"] == [ax.get_ylim()[1]] * 2
+    assert "interval goes on beyond the panel" in [text.get_text() for text in drawing.legends[0].texts]
+
+
+def test_more_conditions_than_can_be_told_apart_are_refused():
+    table = pd.DataFrame({"model": "dam", "M": range(61), "weights": "final"})
+    with pytest.raises(ValueError, match=r"^61 conditions in one figure cannot be read; split the experiment"):
+        conditions(table)
+    looks = [
+        (str(look.colour), look.marker) for _, look, _ in conditions(table[:60].assign(M=list(map(str, range(60)))))
+    ]
+    assert len(set(looks)) == 60
 
 
 def test_every_figure_names_the_tables_that_it_reads():
@@ -225,10 +329,12 @@ def test_what_is_wrong_with_the_script_of_a_figure_is_said_in_one_line(text, exp
 
 
 @pytest.mark.slow
-def test_conditions_have_colours_of_their_own(tables):
+def test_no_two_conditions_of_a_table_look_or_are_called_the_same(tables):
     for experiment in tables.values():
-        colours = [str(colour) for _, colour, _ in conditions(experiment["by_weights"])]
-        assert len(set(colours)) == len(colours)
+        shown = conditions(experiment["by_weights"])
+        for of_look in (lambda look: look.points, lambda look: look.line):
+            assert len({str(of_look(look)) for _, look, _ in shown}) == len(shown)
+        assert len({label for label, _, _ in shown}) == len(shown)
 
 
 def test_the_conditions_of_a_table_are_told_by_the_settings_that_differ():
@@ -237,7 +343,7 @@ def test_the_conditions_of_a_table_are_told_by_the_settings_that_differ():
     )
     assert condition_columns(table) == ["model", "K", "freeze"]
     (first, dark, ten), (second, bright, twenty) = conditions(table)
-    assert (first, second) == ("K: 10", "K: 20") and dark != bright
+    assert (first, second) == ("K: 10", "K: 20") and dark.colour != bright.colour
     assert (len(ten), len(twenty)) == (2, 1)
     ((label, _, rows),) = conditions(table[table["K"] == 20])
     assert label == "" and rows.equals(twenty)
@@ -302,14 +408,14 @@ def test_figures_find_the_columns_that_they_are_promised(table, tables, tmp_path
 
 @pytest.mark.slow
 def test_the_experiment_of_the_page_that_adds_one_is_as_it_says(tables, monkeypatch, tmp_path):
-    entry, *_ = re.findall(r"```yaml\n(experiments:.*?)```", PAGE, re.DOTALL)
+    entry, *_ = re.findall(r"```yaml\n(experiments:.*?)```", TUTORIAL, re.DOTALL)
     text = (REPOSITORY / "config" / "config.yaml").read_text()
     config = yaml.safe_load(text) | yaml.safe_load(entry)
     known = {figure: needs_of_figure(SCRIPTS / f"plot_{figure}.py") for figure in FIGURES}
     assert len(read_configuration(config, known).runs) == 9
-    assert all(f"`{need}`" in " ".join(PAGE.split()) for need in NEEDS)
-    script = next(block for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if "save_figure" in block)
-    figure = re.search(r"`workflow/scripts/plot_(\w+).py`", PAGE)[1]
+    assert all(f"`{need}`" in " ".join(TUTORIAL.split()) for need in NEEDS)
+    script = next(block for block in re.findall(r"```python\n(.*?)```", TUTORIAL, re.DOTALL) if "save_figure" in block)
+    figure = re.search(r"`workflow/scripts/plot_(\w+).py`", TUTORIAL)[1]
     (tmp_path / f"plot_{figure}.py").write_text(script)
     drawing = drawn(figure, "the experiment of the page", tables, monkeypatch, tmp_path)
     assert [len(found[0].get_xdata()) for ax in drawing.axes for found in ax.containers] == [3] * 4
@@ -327,5 +433,5 @@ def test_each_condition_is_explained_until_the_next_switch(tables, monkeypatch):
         (old, ("set_1_", "pre_switch_2"), 0),
     ):
         of_panel = tree[tree["weights"].str.startswith(moments) & (tree["sequence_set"] == sequence_set)]
-        shown = [y for line in ax.lines if line.get_marker() == "^" for y in line.get_ydata()]
+        shown = [y for line in ax.lines if line.get_marker() == "^" and line.get_clip_on() for y in line.get_ydata()]
         assert shown and set(shown) <= set(of_panel["explained_mean"])

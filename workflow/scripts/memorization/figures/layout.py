@@ -5,6 +5,7 @@ They follow from the number of panels and from the measured width of the texts.
 
 import math
 import textwrap
+from functools import cache
 from typing import Any
 
 import matplotlib
@@ -95,10 +96,14 @@ def grid_columns(numbers: list[int], width: float) -> int:
 
 def text_width(text: str, size: float) -> float:
     """Return the width of the longest line of a text, in inches. ``size`` is that of its font, in points."""
-    font = FontProperties()
-    # Matplotlib makes no path of an empty line.
-    lines = [line for line in text.split("\n") if line.strip()]
-    return max((TextPath((0, 0), line, size, prop=font).get_extents().width / 72 for line in lines), default=0.0)
+    return max(_line_width(line, size) for line in text.split("\n"))
+
+
+@cache
+def _line_width(line: str, size: float) -> float:
+    if not line.strip():
+        return 0.0
+    return TextPath((0, 0), line, size, prop=FontProperties()).get_extents().width / 72
 
 
 def wrapped(text: str, width: float, size: float) -> str:
