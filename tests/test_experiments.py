@@ -38,6 +38,7 @@ def evaluation_of(loss_trained, loss_held_out, K=4, held_out=3):
             "num_appearances": 1,
             "loss": np.float32([loss_trained] * K + [loss_held_out] * held_out),
             "accuracy": np.float32(0.5),
+            "ideal_loss": np.float32([0.5 * math.log(2)] * K + [math.nan] * held_out),
         }
     )
     table.attrs["num_parameters"] = 50
@@ -96,6 +97,37 @@ def test_capacity_is_recomputed_from_the_evaluation_of_a_real_run():
                 held_out, number = held_out + gained, number + 1
         expected = max(0.0, bits) - max(0.0, held_out / number) * 30 * 11
         assert row.bits_mean == pytest.approx(expected, abs=1e-2)
+
+
+def test_what_the_ideal_observer_has_of_a_uniform_set_are_all_bits_but_those_that_tell_its_sequences_apart():
+    results, sets = train_small_run(sequence_sampling_distribution="uniform", num_switches=0)
+    table = aggregate("capacity", evaluate_run(results, sets, 4)["evaluation"], **results["args"])
+    # Of log2 K bits, the first bit of a sequence tells about one, which the model does not predict.
+    ones = sets[0][:, 0].mean()
+    first = -ones * math.log2(ones) - (1 - ones) * math.log2(1 - ones)
+    assert table["ideal_bits_mean"].tolist() == pytest.approx([30 * (11 - math.log2(30) + first)], rel=1e-6)
+
+
+def test_bits_during_training_end_with_those_of_the_final_weights():
+    results, sets = train_small_run(num_iters_per_set=200, num_switches=0, test_stride=1, K=5, mlp_init_std=0.5)
+    tables = evaluate_run(results, sets, NUM_HELD_OUT)
+    (final,) = aggregate("capacity", tables["evaluation"], **results["args"]).to_dict("records")
+    curve = aggregate("capacity_by_epoch", tables["epochs"], **results["args"])
+    assert curve["iter"].tolist() == [*range(10, 201, 10)]
+    assert curve["bits_mean"].iloc[-1] == pytest.approx(final["bits_mean"]) and final["bits_mean"] > 20
+
+
+def test_the_last_quarter_is_that_of_the_iterations_on_the_set_so_far():
+    bits = {5: 0.0, 10: 4.0, 15: 16.0, 20: 12.0, 25: 4.0, 40: 20.0}
+    epochs = epochs_of({0: [(i, 0.5) for i in range(4)], 1: [(4, 0.5), (7, 0.5)]})
+    epochs["loss"] = math.log(2) * (1 - epochs["iter"].map(bits) / (ARGS["K"] * ARGS["num_predictions"]))
+    table = aggregate("capacity_by_epoch", epochs)
+    assert table["bits_mean"].tolist() == pytest.approx([*bits.values()])
+    assert table["most_bits_mean"].tolist() == pytest.approx([0, 4, 16, 16, 4, 20])
+    # The bits before are interpolated: 2 of the 4 at iteration 10 were there at 7.5, and 7 of the 16 at 11.25. The
+    # second set begins at iteration 20.
+    expected = [math.nan, 2 / 4, 9 / 16, 0, 1 / 4, (16 / 3) / 20]
+    assert table["last_quarter_mean"].tolist() == pytest.approx(expected, nan_ok=True)
 
 
 def epochs_of(accuracies, per_epoch=5):

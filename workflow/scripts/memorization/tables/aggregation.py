@@ -265,11 +265,13 @@ def capacity(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
 
     They are Σ over sequences and predictions of (log 2 − loss) / log 2. A gain on held-out sequences is no memory
     and is subtracted. A mean loss above log 2 counts as zero: an encoder can always fall back to one bit per bit.
+    ``ideal_bits`` are those of the ideal observer, all that predictions can have of the set.
     """
-    loss = evaluation.groupby(["weights", "sequence_set"], sort=False)["loss"].mean().astype(float)
-    gained = (1 - loss / math.log(2)).clip(lower=0).unstack("sequence_set")
+    means = evaluation.groupby(["weights", "sequence_set"], sort=False)[["loss", "ideal_loss"]].mean()
+    gained = _bits_gained(means["loss"], args).unstack("sequence_set")
     memorised = gained.drop(columns=HELD_OUT).sub(gained[HELD_OUT], axis=0)
-    table = (memorised.stack() * args["K"] * args["num_predictions"]).rename("bits").reset_index()
+    ideal = _bits_gained(means["ideal_loss"], args).rename("ideal_bits")
+    table = memorised.stack().rename("bits").to_frame().join(ideal).reset_index()
     num_parameters = evaluation.attrs["num_parameters"]
     return table.assign(
         bits_per_parameter=table["bits"] / num_parameters,
@@ -279,6 +281,35 @@ def capacity(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
         embedding_dimension=args.get("num_heads", 0) * args.get("num_hidden_features", 0),
         queue_capacity=args.get("M", 0),
     )
+
+
+def capacity_by_epoch(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
+    """Return the bits memorised of each set at the end of each epoch on it.
+
+    They are those of `capacity`, but for held-out sequences, which are not tested during training. ``most_bits``
+    are the most so far: the weights of some epoch hold them, and they do not go up and down with the last steps.
+    ``last_quarter`` is the share of them that the last quarter of the iterations on the set so far has added.
+    """
+    ends = epochs["iter"] % args["num_iters_per_epoch"] == 0
+    current = epochs[ends & (epochs["sequence_set"] == epochs["current_set"])]
+    current = current.astype({"sequence_set": "int64", "iter": "int64"})
+    loss = current.groupby(["sequence_set", "iter"], sort=False)["loss"].mean()
+    table = _bits_gained(loss, args).rename("bits").reset_index()
+    curves = []
+    for sequence_set, curve in table.groupby("sequence_set", sort=False):
+        iterations, most = curve["iter"] - sequence_set * args["num_iters_per_set"], curve["bits"].cummax()
+        before = np.interp(0.75 * iterations, [0, *iterations], [0, *most])
+        curves.append(curve.assign(most_bits=most, last_quarter=(most - before) / most.where(most > 0)))
+    return pd.concat(curves)
+
+
+def _bits_gained(loss: pd.Series, args: dict) -> pd.Series:
+    """Return by how many bits mean losses lie below chance, summed over a set's predictions.
+
+    It is 0 for a loss above that of chance.
+    """
+    gained = (1 - loss.astype(float) / math.log(2)).clip(lower=0)
+    return gained * args["K"] * args["num_predictions"]
 
 
 def attention_similarity(attention: pd.DataFrame, args: dict) -> pd.DataFrame:

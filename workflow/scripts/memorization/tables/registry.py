@@ -199,8 +199,14 @@ TABLES = {
             "embedding_dimension",
             "queue_capacity",
         ),
-        metrics=("bits", "bits_per_parameter"),
-        columns=("weights", "sequence_set", "loss"),
+        metrics=("bits", "bits_per_parameter", "ideal_bits"),
+        columns=("weights", "sequence_set", "loss", "ideal_loss"),
+    ),
+    "capacity_by_epoch": Table(
+        source="epochs",
+        keys=("sequence_set", "iter"),
+        metrics=("bits", "most_bits", "last_quarter"),
+        columns=("iter", "current_set", "sequence_set", "loss"),
     ),
 }
 # The columns of a condition are those before the first of these: no setting may have the name of a key.
