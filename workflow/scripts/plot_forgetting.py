@@ -60,7 +60,7 @@ def draw_errors(ax: Axes, of_model: pd.DataFrame, labels: list[str]) -> None:
             row = rows[rows["form"] == law]
             style = style | {"linestyle": "", "elinewidth": 0.8, "capsize": 0}
             draw_across(ax, place + 0.15 * (i - 2), row, "excess_error", **style)
-    ax.set_yticks(range(len(labels)), labels)
+    ax.set_yticks(range(len(labels)) if any(labels) else [], labels if any(labels) else [])
     ax.set_ylim(len(labels) - 0.5, -0.5)
     if of_model["excess_error_mean"].isna().all():
         note(ax, "one seed, or too few tests:\nno error of a seed left out")

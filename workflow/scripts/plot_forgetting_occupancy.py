@@ -36,7 +36,9 @@ def draw_panel(ax: Axes, rows: pd.DataFrame) -> None:
     draw_ideal_recall(ax, rows)
     ax.plot(x, rows["occupancy_mean"], **STORED, label="share that is stored")
     ax.plot(x, rows["queue_ideal_recall_mean"], **THEORY, label="theory: the queue's ideal")
-    points = rows.iloc[np.unique(np.linspace(0, len(rows) - 1, POINTS).round().astype(int))]
+    # The tests nearest to evenly spaced moments: just after the switch they are closer to each other.
+    wanted = np.linspace(0, x.max(), POINTS)
+    points = rows.iloc[np.unique(np.abs(x.to_numpy()[:, None] - wanted).argmin(axis=0))]
     draw_points(ax, points["draws_since_switch"], points, "recall", color=ORANGE, label="measured")
     ax.locator_params(axis="x", nbins=4)
 
