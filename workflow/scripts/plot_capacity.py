@@ -1,7 +1,5 @@
 """Bits memorised against the number of parameters, and on the way there."""
 
-import math
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -10,11 +8,13 @@ from memorization.figures.drawing import (
     IDEAL,
     REFERENCE,
     THEORY,
+    draw_mean,
     draw_points,
     legend_below,
     log_axis,
     log_axis_of,
     new_figure,
+    note,
     save_figure,
 )
 from memorization.figures.labels import look_of_model, ordered_colours
@@ -37,8 +37,7 @@ def draw_sizes(ax: Axes, table: pd.DataFrame, colours: dict[int, str]) -> None:
     for label, (bits, linestyle) in PUBLISHED.items():
         ax.plot(parameters, bits * parameters, **THEORY | {"linestyle": linestyle}, label=label)
     for i, (K, of_set) in enumerate(table.groupby("K")):
-        # The ideal observer of a set, by the same count.
-        ax.axhline(of_set["held"].mean(), **IDEAL | {"color": colours[K]})
+        ax.axhline(of_set["ideal_bits_mean"].mean(), **IDEAL | {"color": colours[K]})
         for model, rows in of_set.groupby("model", sort=False):
             # Points side by side keep their intervals apart.
             x = rows["num_parameters"] * 1.05 ** (i - (len(colours) - 1) / 2)
@@ -47,38 +46,35 @@ def draw_sizes(ax: Axes, table: pd.DataFrame, colours: dict[int, str]) -> None:
         ax.axhline(bits, **REFERENCE, label="the DAM's queue, M · N bits")
     log_axis_of(ax.xaxis, table["num_parameters"])
     log_axis(ax.yaxis)
-    ax.set(xlim=parameters, ylim=(max(table["bits_mean"].min(), 1) / 2, table["held"].max() * 2))
+    ax.set(xlim=parameters, ylim=(max(table["bits_mean"].min(), 1) / 2, table["ideal_bits_mean"].max() * 2))
     ax.set(xlabel="parameters", ylabel="bits memorised")
 
 
-def draw_training(ax: Axes, table: pd.DataFrame, curves: pd.DataFrame, colours: dict[int, str]) -> None:
-    """Draw the bits per parameter against the iterations, and say how much the last quarter adds."""
-    added = []
-    for row in table[table["queue_capacity"] == 0].to_dict("records"):
-        curve = curves.merge(pd.DataFrame([row])[condition_columns(table)])
-        bits = row["K"] * row["predictions"] * (1 - curve["loss_mean"] / math.log(2))
-        ax.plot(curve["iter"], bits / row["num_parameters"], color=colours[row["K"]], linewidth=0.8)
-        at_three_quarters = np.interp(0.75 * curve["iter"].max(), curve["iter"], bits)
-        added.append(1 - at_three_quarters / bits.iloc[-1])
-    if added:
-        ax.set_title(f"the last quarter adds at most {100 * max(added):.1f} %")
-    ax.set(xlabel="iterations", ylabel="bits per parameter", ylim=(0, None))
+def draw_training(ax: Axes, curves: pd.DataFrame, colours: dict[int, str]) -> None:
+    """Draw the bits against the iterations, and say how much the last quarter adds."""
+    for (K, parameters), rows in curves.groupby(["K", "num_parameters"]):
+        draw_mean(ax, rows, "iter", "bits", color=colours[K], linewidth=1)
+        if curves.loc[curves["num_parameters"] == parameters, "K"].max() == K:
+            end = rows.iloc[-1]
+            ax.annotate(f" {parameters}", (end["iter"], end["bits_mean"]), va="center", fontsize=7)
+    if len(curves):
+        added = curves.loc[curves["iter"] == curves["iter"].max(), "last_quarter_mean"].max()
+        ax.set_title(f"the last quarter adds at most {100 * added:.1f} %")
+    else:
+        note(ax, "a queue has no training")
+    ax.set(xlabel="iterations", ylabel="bits memorised", ylim=(0, None))
 
 
 start_log(snakemake.log[0])
 table = last_set(read_table_of_group(snakemake.input.capacity))
-keys = condition_columns(table)
-ideal = last_set(read_table_of_group(snakemake.input.by_weights))[[*keys, "ideal_loss_mean"]]
-table = table.merge(ideal, on=keys).assign(
-    # A transformer does not predict the first bit.
-    predictions=table["sequence_length"] - (table["queue_capacity"] == 0),
-)
-table["held"] = table["K"] * table["predictions"] * (1 - table["ideal_loss_mean"] / math.log(2))
+curves = read_table_of_group(snakemake.input.capacity_by_epoch)
+of_last_set = [*condition_columns(table), "sequence_set"]
+curves = curves.merge(table.loc[table["queue_capacity"] == 0, [*of_last_set, "num_parameters"]], on=of_last_set)
 sizes = sorted(table["K"].unique())
 colours = dict(zip(sizes, ordered_colours(len(sizes)), strict=True))
 figure, axes = new_figure(rows=1, columns=2, width=3.2, height=3, sharex=False, sharey=False)
 draw_sizes(axes[0, 0], table, colours)
-draw_training(axes[0, 1], table, read_table_of_group(snakemake.input.by_epoch), colours)
+draw_training(axes[0, 1], curves, colours)
 for K, colour in colours.items():
     axes[0, 0].plot([], [], color=colour, label=f"K = {K}")
 axes[0, 0].plot([], [], **IDEAL, label="all that the set holds (ideal observer)")

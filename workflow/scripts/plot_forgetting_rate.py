@@ -18,6 +18,7 @@ from memorization.figures.drawing import (
     draw_points,
     legend_below,
     log_axis,
+    log_axis_of,
     new_figure,
     save_figure,
 )
@@ -83,8 +84,7 @@ def draw_half_lives(ax: Axes, of_model: pd.DataFrame) -> None:
             ax.axhline(point["half_life_draws_mean"] if np.isnan(queue) else queue, **QUEUE)
             ax.plot(sizes, point["half_life_iters_mean"] * sizes, **ITERATIONS | {"color": colours[lr]})
     ax.set_yscale("log")
-    log_axis(ax.xaxis)
-    ax.set_xticks(sizes, [str(size) for size in sizes])
+    log_axis_of(ax.xaxis, sizes)
     ax.set_xlabel("batch size after the switch")
 
 
