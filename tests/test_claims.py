@@ -213,9 +213,10 @@ def test_a_truth_value_is_no_number_and_null_is_a_setting_that_a_model_lacks():
 
 
 def test_without_a_row_or_an_interval_a_claim_does_not_hold_and_says_why():
-    (row,) = check("accuracy_low > 0.5", table(weights=["final"]), {"weights": ["finall"]}).itertuples()
+    rows = {"weights": ["finall"], "model": ["dam", "gpt"]}
+    (row,) = check("accuracy_low > 0.5", table(weights=["final"]), rows).itertuples()
     assert (row.holds, row.seeds) == (False, 0)
-    assert row.reason == "by_weights has no row with weights finall"
+    assert row.reason == "by_weights has no row with weights finall, model dam or gpt"
     (row,) = check("not accuracy_low > 0.5", table(weights=["final"], accuracy_low=np.nan)).itertuples()
     assert (row.holds, row.value) == (False, 0.7)
     assert row.reason == "not accuracy_low > 0.5 cannot be told: accuracy_low is nan"

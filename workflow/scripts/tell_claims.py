@@ -1,4 +1,4 @@
-"""Write the sentences of all claims with the numbers of this run, and which of them hold."""
+"""Write the sentences of all claims with the numbers of this run."""
 
 import pandas as pd
 

@@ -32,7 +32,8 @@ def check_claims(claims: dict[str, dict[str, Any]], tables: dict[str, pd.DataFra
 def _check(name: str, claim: dict[str, Any], table: pd.DataFrame) -> list[dict[str, Any]]:
     selected = table
     for column, values in claim["rows"].items():
-        selected = selected[[any(_same(value, wanted) for wanted in values) for value in selected[column]]]
+        wanted = [any(_same(value, one) for one in values) for value in selected[column]]
+        selected = selected[np.array(wanted, dtype=bool)]
     if selected.empty:
         wanted = ", ".join(f"{column} {_listed(values)}" for column, values in claim["rows"].items())
         line = dict.fromkeys(COLUMNS, np.nan) | {"id": name, "rows": "", "number": claim["numbers"][0], "seeds": 0}
