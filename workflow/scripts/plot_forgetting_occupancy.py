@@ -13,6 +13,7 @@ from memorization.figures.drawing import (
     legend_below,
     new_figure,
     save_figure,
+    title_panel,
 )
 from memorization.figures.labels import ORANGE, RECALL_LABEL
 from memorization.figures.selection import conditions, few, recall
@@ -48,7 +49,7 @@ shown = few(conditions(table))
 figure, axes = new_figure(rows=1, columns=len(shown), width=2.5, height=2.8, sharex=False)
 for ax, (label, _, rows) in zip(axes[0], shown, strict=True):
     draw_panel(ax, rows)
-    ax.set_title(label)
+    title_panel(ax, label)
     ax.set_ylim(-0.06, 1.06)
 axes[0, len(shown) // 2].set_xlabel("sequences drawn since the switch")
 axes[0, 0].set_ylabel(RECALL_LABEL)

@@ -10,6 +10,7 @@ from memorization.figures.drawing import (
     log_axis,
     new_figure,
     save_figure,
+    title_panel,
 )
 from memorization.figures.labels import ORANGE, RECALL_LABEL
 from memorization.figures.selection import band_centre, band_means, conditions, few, just_trained, recall
@@ -36,7 +37,7 @@ for ax, ((label, _, points), (_, _, line)) in zip(axes[0], shown, strict=True):
     )
     ax.plot(x, band_means(line, points, "queue_ideal_recall_mean"), **THEORY, label="theory: the queue's ideal")
     draw_points(ax, x, points, "recall", color=ORANGE, label="measured")
-    ax.set_title(label)
+    title_panel(ax, label)
     log_axis(ax.xaxis)
     ax.set_ylim(-0.06, 1.06)
 axes[0, len(shown) // 2].set_xlabel("rank + 1")
