@@ -206,10 +206,10 @@ def test_settings_that_change_places_make_other_sequences_and_more_held_out_ones
 
 
 def test_one_more_seed_trains_one_more_run_and_one_more_figure_is_drawn(copy):
-    write_config(copy, memory={"seeds": 3}, freeze={"figures": ["by_weights", "by_appearances"]})
-    assert planned(copy, *TARGETS, "results/freeze/by_appearances.png") == {
+    write_config(copy, memory={"seeds": 3}, freeze={"figures": ["by_weights", "by_rank"]})
+    assert planned(copy, *TARGETS, "results/freeze/by_rank.png") == {
         "memory": dict.fromkeys(OF_A_RUN, 1) | {"aggregate": 1, "plot_by_rank": 1},
-        "freeze": {"aggregate": 1, "plot_by_appearances": 1},
+        "freeze": {"aggregate": 1, "plot_by_rank": 1},
     }
 
 
