@@ -244,16 +244,19 @@ def overlapping_numbers(ax):
     return pairs
 
 
-MANY_CASES = [
+# The figures that show each condition by itself.
+OF_CONDITIONS = ("attention_similarity", "by_epoch", "by_rank", "by_weights", "contrasts", "plasticity")
+CROWDED = [
     (figure, experiment)
     for figure in FIGURES
-    for experiment, found in MANY.items()
+    for experiment, found in [*MANY.items(), ("three models", EXPERIMENTS["three models"])]
     if all(has(need, found) for need in needs_of_figure(SCRIPTS / f"plot_{figure}.py"))
+    and (figure in OF_CONDITIONS or experiment in ("three truth values", "three models"))
 ]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("figure, experiment", [*CASES, *MANY_CASES])
+@pytest.mark.parametrize("figure, experiment", CROWDED)
 def test_a_figure_is_a_page_at_most_with_readable_panels_and_all_texts(figure, experiment, tables, monkeypatch):
     drawing = drawn(figure, experiment, tables, monkeypatch)
     width, height = drawing.get_size_inches()
@@ -290,7 +293,8 @@ def test_more_conditions_than_can_be_told_apart_are_refused():
     with pytest.raises(ValueError, match=r"^61 conditions in one figure cannot be read; split the experiment"):
         conditions(table)
     looks = [
-        (str(look.colour), look.marker) for _, look, _ in conditions(table[:60].assign(M=list(map(str, range(60)))))
+        (str(look.colour), look.marker)
+        for _, look, _ in conditions(table[:60].assign(M=list(map(str, range(60)))))
     ]
     assert len(set(looks)) == 60
 
@@ -414,7 +418,9 @@ def test_the_experiment_of_the_page_that_adds_one_is_as_it_says(tables, monkeypa
     known = {figure: needs_of_figure(SCRIPTS / f"plot_{figure}.py") for figure in FIGURES}
     assert len(read_configuration(config, known).runs) == 9
     assert all(f"`{need}`" in " ".join(TUTORIAL.split()) for need in NEEDS)
-    script = next(block for block in re.findall(r"```python\n(.*?)```", TUTORIAL, re.DOTALL) if "save_figure" in block)
+    script = next(
+        block for block in re.findall(r"```python\n(.*?)```", TUTORIAL, re.DOTALL) if "save_figure" in block
+    )
     figure = re.search(r"`workflow/scripts/plot_(\w+).py`", TUTORIAL)[1]
     (tmp_path / f"plot_{figure}.py").write_text(script)
     drawing = drawn(figure, "the experiment of the page", tables, monkeypatch, tmp_path)
@@ -433,5 +439,7 @@ def test_each_condition_is_explained_until_the_next_switch(tables, monkeypatch):
         (old, ("set_1_", "pre_switch_2"), 0),
     ):
         of_panel = tree[tree["weights"].str.startswith(moments) & (tree["sequence_set"] == sequence_set)]
-        shown = [y for line in ax.lines if line.get_marker() == "^" and line.get_clip_on() for y in line.get_ydata()]
+        shown = [
+            y for line in ax.lines if line.get_marker() == "^" and line.get_clip_on() for y in line.get_ydata()
+        ]
         assert shown and set(shown) <= set(of_panel["explained_mean"])

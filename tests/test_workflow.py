@@ -192,7 +192,7 @@ def test_the_plan_says_what_the_trunks_save(ran):
 def test_another_lr_trains_again_and_a_switch_more_goes_on_from_the_same_trunk(copy):
     write_config(copy, memory={"lr": 1e-3}, freeze={"num_switches": 2})
     assert planned(copy) == {
-        "memory": {"train": 2, "evaluate_validation": 2, "aggregate": 1, "plot_by_rank": 1},
+        "memory": {"train": 2, "evaluate_validation": 2, "aggregate": 2, "plot_by_rank": 1},
         "freeze": dict.fromkeys(OF_A_RUN, 2) | {"aggregate": 1, "plot_by_weights": 1},
     }
 
@@ -200,16 +200,16 @@ def test_another_lr_trains_again_and_a_switch_more_goes_on_from_the_same_trunk(c
 def test_settings_that_change_places_make_other_sequences_and_more_held_out_ones_are_only_evaluated(copy):
     write_config(copy, memory={"K": 12, "N": 30}, freeze={"num_held_out": 30})
     assert planned(copy) == {
-        "memory": dict.fromkeys(OF_A_RUN, 2) | {"aggregate": 1, "plot_by_rank": 1},
+        "memory": dict.fromkeys(OF_A_RUN, 2) | {"aggregate": 2, "plot_by_rank": 1},
         "freeze": {"evaluate_validation": 2, "aggregate": 1, "plot_by_weights": 1},
     }
 
 
 def test_one_more_seed_trains_one_more_run_and_one_more_figure_is_drawn(copy):
-    write_config(copy, memory={"seeds": 3}, freeze={"figures": ["by_weights", "by_appearances"]})
-    assert planned(copy, *TARGETS, "results/freeze/by_appearances.png") == {
-        "memory": dict.fromkeys(OF_A_RUN, 1) | {"aggregate": 1, "plot_by_rank": 1},
-        "freeze": {"aggregate": 1, "plot_by_appearances": 1},
+    write_config(copy, memory={"seeds": 3}, freeze={"figures": ["by_weights", "by_rank"]})
+    assert planned(copy, *TARGETS, "results/freeze/by_rank.png") == {
+        "memory": dict.fromkeys(OF_A_RUN, 1) | {"aggregate": 2, "plot_by_rank": 1},
+        "freeze": {"aggregate": 1, "plot_by_rank": 1},
     }
 
 
@@ -222,7 +222,7 @@ def test_a_changed_model_trains_its_runs_again_and_a_changed_look_draws_all_figu
     add_a_line(copy, "memorization/models/dam.py")
     add_a_line(copy, "memorization/figures/drawing.py")
     assert planned(copy) == {
-        "memory": {"train": 2, "evaluate_validation": 2, "aggregate": 1, "plot_by_rank": 1},
+        "memory": {"train": 2, "evaluate_validation": 2, "aggregate": 2, "plot_by_rank": 1},
         "freeze": {"plot_by_weights": 1},
     }
 
@@ -248,7 +248,7 @@ def test_a_new_setting_computes_nothing_again_and_is_known_to_every_job(copy):
     # Another value is another run, beside those at the neutral value.
     write_config(copy, memory={"conditions": [{}, {"momentum": 0.5}]})
     assert planned(copy) == {
-        "memory": dict.fromkeys(OF_A_RUN, 2) | {"aggregate": 1, "plot_by_rank": 1},
+        "memory": dict.fromkeys(OF_A_RUN, 2) | {"aggregate": 2, "plot_by_rank": 1},
     }
     old, new = (copy / "cache" / "memory" / name for name in ("dam_seed_0", "dam_momentum_0.5_seed_0"))
     pickled, evaluation = new / f"{new.name}.pkl", old / f"{old.name}_evaluation.parquet"

@@ -116,7 +116,7 @@ table = table[table["metric"].isin(METRICS)]
 heights, labels, names = lay_out(table)
 numbers = sorted({table["num_seeds"].min(), table["num_seeds"].max()})
 pairs = f"{' to '.join(map(str, numbers))} pairs"
-figure, ((*axes,),) = new_figure(1, len(METRICS), width=2.4, height=0.21 * (1.6 - min(labels)))
+figure, ((*axes,),) = new_figure(1, len(METRICS), width=2.4, height=max(1.1, 0.21 * (1.6 - min(labels))))
 for ax, (metric, words) in zip(axes, METRICS.items(), strict=True):
     draw_contrasts(ax, table[table["metric"] == metric], heights)
     ax.set_xlabel(f"difference of {words}\n(mean and 95 % interval of {pairs})")

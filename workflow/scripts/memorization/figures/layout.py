@@ -23,11 +23,12 @@ PAGE = (12.0, 14.0)
 SMALLEST_PANEL = 1.0
 # A title or a legend needs this width, in inches.
 MIN_WIDTH = 4.0
-# Room for the titles and the labels of a panel, in inches, before they are measured.
-ROOM = (0.7, 0.8)
-ROOM_OF_TITLE, ROOM_OF_LEGEND = 0.6, 1.5
+# Room for the numbers beside a panel, its title, and the legend, in inches, before they are measured.
+ROOM_OF_NUMBERS, ROOM_OF_TITLE, ROOM_OF_LEGEND = 0.35, 0.6, 1.5
 # The parts of a legend, in multiples of its font's size.
-HANDLE, GAP, MARGIN = 3.0, 1.6, 1.5
+HANDLE, GAP, MARGIN = 2.9, 2.0, 2.0
+# A legend with more rows is higher than its panels: the figure becomes wider instead.
+MOST_ROWS = 12
 # The legend depends on the width, and the height on the legend.
 PASSES = 3
 
@@ -39,9 +40,11 @@ class PanelFigure(Figure):
     """
 
     def __init__(self, columns: int, width: float, heights: list[float]):
-        size = columns * (width + ROOM[0]), sum(heights) + len(heights) * ROOM[1]
-        super().__init__(figsize=(max(size[0], MIN_WIDTH), size[1]))
+        # Until its texts are measured it has room for all of them.
+        super().__init__(figsize=PAGE)
         FigureCanvasAgg(self)
+        # Many panels in a row share the width of a page.
+        self.get_layout_engine().set(wspace=0, w_pad=0.02 if columns > 6 else 0.04)
         self.columns = columns
         self.panel_width = width
         self.panel_sizes = columns * width, sum(heights)
@@ -59,7 +62,9 @@ class PanelFigure(Figure):
                 sum(box.height for box in boxes[:: self.columns]) / self.dpi,
             ]
             size = self.get_size_inches() + self.panel_sizes - measured
-            self.set_size_inches(min(max(size[0], MIN_WIDTH), PAGE[0]), min(size[1], PAGE[1]))
+            labels = list(self.legend_entries)
+            least = legend_width(labels, math.ceil(len(labels) / MOST_ROWS)) + 0.3 if labels else 0
+            self.set_size_inches(min(max(size[0], MIN_WIDTH, least), PAGE[0]), min(size[1], PAGE[1]))
         self._lay_out()
         for ax in self.axes:
             for axis in (ax.xaxis, ax.yaxis):
@@ -87,7 +92,7 @@ def grid_columns(numbers: list[int], width: float) -> int:
     ``numbers`` are the panels of each group; a group begins a row. Many panels become narrower.
     """
     most = max(numbers)
-    columns = max(1, min(most, int(PAGE[0] / (width + ROOM[0] / 2))))
+    columns = max(1, min(most, int(PAGE[0] / (width + ROOM_OF_NUMBERS))))
     rows = (PAGE[1] - ROOM_OF_LEGEND) // (SMALLEST_PANEL + ROOM_OF_TITLE)
     while sum(math.ceil(number / columns) for number in numbers) > rows and columns < most:
         columns += 1
@@ -118,18 +123,20 @@ def wrapped(text: str, width: float, size: float) -> str:
     return textwrap.fill(together, max(10, int(0.95 * len(text) * width / needed)), break_long_words=False)
 
 
+def legend_width(labels: list[str], columns: int) -> float:
+    """Return the width of a legend with these labels in so many columns, in inches."""
+    size = font_size("legend.fontsize")
+    widths = np.array([text_width(label, size) for label in labels]) + HANDLE * size / 72
+    of_columns = [column.max() for column in np.array_split(widths, columns)]
+    return sum(of_columns) + (GAP * (columns - 1) + MARGIN) * size / 72
+
+
 def legend_columns(labels: list[str], width: float) -> int:
     """Return in how many columns a legend with these labels fits into ``width`` inches.
 
     Of the numbers with as few rows, it is the least.
     """
-    size = font_size("legend.fontsize")
-    widths = np.array([text_width(label, size) for label in labels]) + HANDLE * size / 72
-    fitting = 1
-    for columns in range(2, len(labels) + 1):
-        of_columns = [chunk.max() for chunk in np.array_split(widths, columns)]
-        if sum(of_columns) + (GAP * (columns - 1) + MARGIN) * size / 72 <= width:
-            fitting = columns
+    fitting = max(n for n in range(1, len(labels) + 1) if n == 1 or legend_width(labels, n) <= width)
     return math.ceil(len(labels) / math.ceil(len(labels) / fitting))
 
 
