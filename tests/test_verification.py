@@ -12,9 +12,12 @@ import verify
 from conftest import REPOSITORY, copy_repository, snakemake
 
 from memorization.storage.cache import write_pickle, write_table
-from memorization.storage.verification import DIFFERENT, IDENTICAL, WITHIN_TOLERANCE, compare, record
+from memorization.storage.provenance import library_versions, processor, sha256
+from memorization.storage.verification import COMPARED, DIFFERENT, IDENTICAL, WITHIN_TOLERANCE, compare, record
 
-FILES = ("run.pkl", "sequences.pkl", "table.parquet", "table.csv", "figure.png")
+FILES = ("run.pkl", "sequences.pkl", "table.parquet", "table.csv", "claims.csv", "figure.png")
+HERE = {"processor": processor(), "libraries": library_versions()}
+ELSEWHERE = HERE | {"processor": "another"}
 
 
 def contents():
@@ -31,21 +34,27 @@ def contents():
             "large": generator.normal(size=2000),
             "pre_switch": [{"bias": generator.normal(size=3)}, {"bias": generator.normal(size=3)}],
             "parts": [np.arange(3.0), np.arange(4.0)],
+            # The biases of two queries, two keys and two values.
+            "model": {"h.0.attn.c_attn.bias": generator.normal(size=6)},
         },
         "sequences.pkl": {"sequences": generator.integers(2, size=(20, 10)), "appearances": np.arange(20)},
         "table.parquet": table,
         "table.csv": table.copy(),
+        "claims.csv": pd.DataFrame({"reason": ["the cost is 0.251637, not below 0", "holds for set_1"]}),
         "figure.png": b"picture",
     }
 
 
-def write(contents, folder):
-    """Write the files of a run to ``folder``."""
+def write(contents, folder, code="a"):
+    """Write the files of a run to ``folder``; pictures are drawn from the table by a ``code``."""
     results = folder / "results_smoke"
     results.mkdir(parents=True)
     for name, content in contents.items():
         if isinstance(content, bytes):
             (results / name).write_bytes(content)
+            table = "results_smoke/table.parquet"
+            drawn = {"rule": "plot_figure", "params": {"code": code}, "inputs": {table: sha256(folder / table)}}
+            (results / f"{name}.provenance.json").write_text(json.dumps(drawn | HERE))
         elif isinstance(content, pd.DataFrame):
             write_table(content, results / name)
         else:
@@ -60,8 +69,9 @@ def recorded(tmp_path_factory):
     return json.loads(json.dumps(files))
 
 
-def found(recorded, folder):
-    return {name.split("/")[-1]: (answer, difference) for name, answer, difference in compare(recorded, folder)}
+def found(recorded, folder, made_by=HERE):
+    answers = compare(recorded, folder, made_by)
+    return {name.split("/")[-1]: (answer, difference) for name, answer, difference in answers}
 
 
 def test_the_same_files_are_identical(recorded, tmp_path):
@@ -76,9 +86,44 @@ def test_floats_that_are_rounded_otherwise_are_equal_within_tolerance(recorded, 
     for name in ("table.parquet", "table.csv"):
         # A csv has six digits: noise shows in few of them.
         changed[name]["accuracy"] *= 1 + 1e-6
+    changed["claims.csv"].loc[0, "reason"] = "the cost is 0.251638, not below 0"
     kinds = found(recorded, write(changed, tmp_path))
     assert kinds.pop("figure.png") == kinds.pop("sequences.pkl") == (IDENTICAL, "")
     assert set(kinds.values()) == {(WITHIN_TOLERANCE, "")}
+
+
+def test_a_bias_of_keys_may_be_any_number_because_nothing_depends_on_it(recorded, tmp_path):
+    changed = contents()
+    changed["run.pkl"]["model"]["h.0.attn.c_attn.bias"][2:4] += 1
+    assert found(recorded, write(changed, tmp_path))["run.pkl"] == (WITHIN_TOLERANCE, "")
+
+
+@pytest.mark.parametrize(
+    ("factor", "code", "made_by", "answer", "reason"),
+    [
+        (1, "a", ELSEWHERE, WITHIN_TOLERANCE, "other bytes, drawn from table.parquet: identical"),
+        (1, "a", HERE, DIFFERENT, "drawn from table.parquet: identical, but it has other bytes on the same"),
+        (1 + 1e-6, "a", HERE, WITHIN_TOLERANCE, "other bytes, drawn from table.parquet: equal within tolerance"),
+        (1.01, "a", ELSEWHERE, DIFFERENT, "drawn from table.parquet: different"),
+        (1, "b", ELSEWHERE, DIFFERENT, "drawn_by: "),
+    ],
+)
+def test_a_picture_with_other_bytes_is_as_near_as_the_table_that_it_is_drawn_from(
+    factor, code, made_by, answer, reason, recorded, tmp_path
+):
+    changed = contents() | {"figure.png": b"another"}
+    changed["table.parquet"]["accuracy"] *= factor
+    changed["table.csv"] = changed["table.parquet"]
+    kind, why = found(recorded, write(changed, tmp_path, code), made_by)["figure.png"]
+    assert kind == answer
+    assert why.startswith(reason)
+
+
+def test_a_picture_that_was_drawn_from_another_table_is_different(recorded, tmp_path):
+    folder = write(contents() | {"figure.png": b"another"}, tmp_path)
+    write_table(contents()["table.parquet"].assign(rank=1), folder / "results_smoke/table.parquet")
+    kind, why = found(recorded, folder, ELSEWHERE)["figure.png"]
+    assert (kind, why) == (DIFFERENT, "is drawn from another table.parquet than the one there")
 
 
 def reverse_losses(run):
@@ -151,17 +196,17 @@ def change_column(column, row, to):
         ("run.pkl", set_at("args", "empty", to=0), "args.empty: 0 in place of []"),
         ("run.pkl", set_at("args", "lr", to=0), "args.lr: 0 in place of 1e-08"),
         ("run.pkl", lambda run: run["logs"].pop(), "logs.iter: i8[5] .* in place of i8[6] .* (and 2 more)"),
-        ("figure.png", None, "has other bytes, and no numbers to compare"),
+        ("run.pkl", set_at("model", "h.0.attn.c_attn.bias", 1, to=5.0), "model.h.0.attn.c_attn.bias: ['f8[4]', "),
+        ("run.pkl", set_at("model", "h.0.attn.c_attn.bias", 4, to=5.0), "model.h.0.attn.c_attn.bias: ['f8[4]', "),
+        ("claims.csv", change_column("reason", 0, "the cost is 0.253, not below 0"), "reason: ['O "),
+        ("claims.csv", change_column("reason", 1, "holds for set_2"), "reason: ['O "),
     ],
 )
 def test_a_change_is_named_with_its_place_and_both_summaries(name, change, place, recorded, tmp_path):
     changed = contents()
-    if change:
-        change(changed[name])
-        if name == "table.parquet":
-            changed["table.csv"] = changed[name]
-    else:
-        changed[name] = b"another"
+    change(changed[name])
+    if name == "table.parquet":
+        changed["table.csv"] = changed[name]
     answers = found(recorded, write(changed, tmp_path))
     answer, difference = answers.pop(name)
     assert answer == DIFFERENT
@@ -184,7 +229,7 @@ def test_the_summary_of_floats_tells_a_change_of_any_value_from_rounding(size, t
             write({f"{i}.pkl": {"values": values} for i in range(len(changed))}, tmp_path / f"{name}_0")
         )
         contents = {f"{i}.pkl": {"values": array} for i, array in enumerate(changed)}
-        return {answer for _, answer, _ in compare(files, write(contents, tmp_path / f"{name}_1"))}
+        return {answer for _, answer, _ in compare(files, write(contents, tmp_path / f"{name}_1"), HERE)}
 
     one_changed = [values + 0.05 * (np.arange(size) == i) for i in range(size)]
     assert answers(one_changed) == {DIFFERENT}
@@ -195,9 +240,16 @@ def test_the_summary_of_floats_tells_a_change_of_any_value_from_rounding(size, t
     assert answers(rounded + shifted) == {WITHIN_TOLERANCE}
 
 
-@pytest.mark.parametrize("name", ["run.pkl", "table.parquet", "table.csv"])
+def write_with(name, content, folder):
+    """Write the files of a run with another ``content`` (bytes) of one of them."""
+    write(contents(), folder)
+    (folder / "results_smoke" / name).write_bytes(content)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["run.pkl", "table.parquet", "table.csv", "claims.csv"])
 def test_a_file_that_cannot_be_read_is_different(name, recorded, tmp_path):
-    kind, what = found(recorded, write(contents() | {name: b""}, tmp_path))[name]
+    kind, what = found(recorded, write_with(name, b"", tmp_path))[name]
     assert kind == DIFFERENT
     assert what.startswith("cannot be read: " if name != "table.csv" else "is not the text of table.parquet")
 
@@ -221,11 +273,11 @@ def call_verify(monkeypatch, capsys):
 def test_the_command_names_what_differs_and_ends_with_status_1(call_verify, tmp_path):
     path = tmp_path / "record.json"
     folder = write(contents(), tmp_path / "recorded")
-    assert call_verify("--update", "--folder", folder, "--record", path) == (0, [f"5 files recorded in {path}"])
+    assert call_verify("--update", "--folder", folder, "--record", path) == (0, [f"6 files recorded in {path}"])
     assert [file.name for file in tmp_path.iterdir() if file.is_file()] == ["record.json"]
     assert call_verify("--folder", folder, "--record", path) == (
         0,
-        ["5 identical, 0 equal within tolerance, 0 different"],
+        ["6 identical, 0 equal within tolerance, 0 different"],
     )
 
     changed = contents()
@@ -238,21 +290,36 @@ def test_the_command_names_what_differs_and_ends_with_status_1(call_verify, tmp_
         "results_smoke/extra.csv: different: is not in the record",
         "results_smoke/run.pkl: equal within tolerance",
         "results_smoke/table.csv: different: is not made",
-        "2 identical, 1 equal within tolerance, 3 different",
+        "3 identical, 1 equal within tolerance, 3 different",
     ]
     assert lines[2].startswith("results_smoke/sequences.pkl: different: appearances: i8[20] ")
 
-    changed = contents()
+
+def test_the_command_says_that_a_picture_is_equal_because_its_table_is(call_verify, tmp_path):
+    path = tmp_path / "record.json"
+    call_verify("--update", "--folder", write(contents(), tmp_path / "recorded"), "--record", path)
+    changed = contents() | {"figure.png": b"another"}
     changed["run.pkl"]["weights"] *= 1 + 1e-6
+    changed["table.parquet"]["accuracy"] *= 1 + 1e-6
+    changed["table.csv"] = changed["table.parquet"]
     status, lines = call_verify("--folder", write(changed, tmp_path / "noise"), "--record", path)
-    assert (status, lines[0]) == (0, "results_smoke/run.pkl: equal within tolerance")
+    assert status == 0
+    assert lines[:2] == [
+        "results_smoke/figure.png: equal within tolerance: "
+        "other bytes, drawn from table.parquet: equal within tolerance",
+        "results_smoke/run.pkl: equal within tolerance",
+    ]
+    assert (
+        "of 1 pictures 0 have the recorded bytes, 1 are equal because the tables are that they are drawn from"
+        in lines
+    )
 
 
 def test_the_record_has_one_line_for_each_file(call_verify, tmp_path):
     call_verify("--update", "--folder", write(contents(), tmp_path), "--record", tmp_path / "record.json")
     lines = (tmp_path / "record.json").read_text().splitlines()
     for name in FILES:
-        (line,) = [line for line in lines if f'"{name}"' in line]
+        (line,) = [line for line in lines if line.startswith(f'"{name}"')]
         assert re.match(rf'"{name}":\["[0-9a-f]{{16}}",', line)
 
 
@@ -262,5 +329,7 @@ def test_the_record_is_of_the_files_that_the_smallest_configuration_makes(tmp_pa
     folder = copy_repository(tmp_path)
     listed = snakemake(folder, "-n", "--quiet", "--configfile", "config/smoke.yaml", "--summary").stdout
     made = {line.split("\t")[0] for line in listed.splitlines()[1:]}
-    made = {path for path in made if path.startswith(("cache_smoke/", "results_smoke/"))}
+    made = {
+        path for path in made if path.startswith(("cache_smoke/", "results_smoke/")) and path.endswith(COMPARED)
+    }
     assert made == {f"{parent}/{name}" for parent, files in recorded.items() for name in files}

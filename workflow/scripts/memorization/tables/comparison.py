@@ -31,8 +31,8 @@ _SMOOTHINGS = tuple(10 ** (exponent / 4) for exponent in range(-8, 9))
 # Every candidate is mixed with a coin, and the share of the coin is fitted. Otherwise a candidate that is certain
 # would be infinitely far from any model that is not.
 COIN_SHARES = (0.0, 0.001, 0.003, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
-# Decimals of the distances, in bits per bit, that the options are compared by.
-_DECIMALS = 12
+# Distances, in bits per bit, that are this close are a tie: predictions are kept in single precision.
+_TIE = 1e-6
 # The DAM's candidates: the best of all runs with such heads.
 _HEADS = {("random", True): "dam", ("one_bit", True): "dam_one_bit_trained", ("one_bit", False): "dam_one_bit"}
 
@@ -155,9 +155,9 @@ def chosen_on_other_half(distances: np.ndarray) -> list[tuple[int, int]]:
         if not len(others):
             chosen.append((-1, -1))
             continue
-        # Of options that differ by rounding alone the first counts, on every processor.
-        means = others.mean(axis=0).round(_DECIMALS)
-        value, share = np.unravel_index(means.argmin(), means.shape)
+        # The first of those that tie: otherwise rounding would choose, on each processor another one.
+        means = others.mean(axis=0)
+        value, share = np.unravel_index((means <= means.min() + _TIE).argmax(), means.shape)
         chosen.append((int(value), int(share)))
     return chosen
 
