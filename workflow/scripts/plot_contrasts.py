@@ -1,6 +1,6 @@
 """A forest plot: how each condition differs from the reference of its model.
 
-The differences are paired by seed, those of the final weights on the last set.
+The differences of accuracy are paired by seed: on the last set, in the mean over its training and at the end.
 """
 
 import json
@@ -20,7 +20,6 @@ from memorization.tables.contrasts import EQUIVALENCE_MARGIN
 from memorization.tables.registry import read_table_of_group
 
 NEEDS = ("two conditions of one model",)
-METRICS = {"accuracy": "accuracy", "fraction_of_ideal": "fraction of ideal"}
 # Whether a difference is significant, and whether it is equivalent to none.
 MARKS = {
     (True, False): ("o", True, "differs (p < 0.05 by Holm)"),
@@ -111,15 +110,22 @@ def draw_legend(figure: PanelFigure, axes: Any) -> None:
 
 
 start_log(snakemake.log[0])
-table = last_set(read_table_of_group(snakemake.input.contrasts))
-table = table[table["metric"].isin(METRICS)]
+learning = read_table_of_group(snakemake.input.contrasts_while_learning)
+moments = {
+    "while the set is learned": learning.assign(weights="final"),
+    "at the end": read_table_of_group(snakemake.input.contrasts),
+}
+# One index over both, so that the rows of a contrast stand side by side.
+table = pd.concat([last_set(rows).assign(moment=moment) for moment, rows in moments.items()], ignore_index=True)
+table = table[table["metric"] == "accuracy"]
 heights, labels, names = lay_out(table)
 numbers = sorted({table["num_seeds"].min(), table["num_seeds"].max()})
 pairs = f"{' to '.join(map(str, numbers))} pairs"
-figure, ((*axes,),) = new_figure(1, len(METRICS), width=2.4, height=max(1.1, 0.21 * (1.6 - min(labels))))
-for ax, (metric, words) in zip(axes, METRICS.items(), strict=True):
-    draw_contrasts(ax, table[table["metric"] == metric], heights)
-    ax.set_xlabel(f"difference of {words}\n(mean and 95 % interval of {pairs})")
+figure, ((*axes,),) = new_figure(1, len(moments), width=2.4, height=max(1.1, 0.21 * (1.6 - min(labels))))
+for ax, moment in zip(axes, moments, strict=True):
+    draw_contrasts(ax, table[table["moment"] == moment], heights)
+    ax.set_title(moment)
+    ax.set_xlabel(f"difference of accuracy\n(mean and 95 % interval of {pairs})")
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
 axes[0].set_ylim(min(labels) - 0.8, 0.8)
