@@ -18,6 +18,8 @@ IMPORTED = {
     "train*.py": {"numpy", "torch"},
     "evaluate_validation.py": {"numpy", "torch", "pandas", "pyarrow"},
     "aggregate.py": {"numpy", "pandas", "pyarrow"},
+    "check_claims.py": {"numpy", "pandas", "pyarrow"},
+    "tell_claims.py": {"numpy", "pandas", "pyarrow"},
     "plot_*.py": {"numpy", "pandas", "pyarrow", "matplotlib"},
 }
 # Libraries can be imported as late as in the first iteration.

@@ -154,8 +154,9 @@ def test_every_figure_has_a_caption():
     assert captions == {path.stem.removeprefix("plot_") for path in SCRIPTS.glob("plot_*.py")}
 
 
-# The rooms of the library: which of the others each may import. Every room may import the sequences.
+# The rooms of the library: which of the others each may import. Every room may import the modules beside them.
 
+MODULES_OF_ALL = ("sequences", "ideal_observer", "one_bit_heads", "limits")
 MAY_IMPORT = {
     "configuration": set(),
     "models": set(),
@@ -192,7 +193,7 @@ def forbidden_imports(library):
     """The imports of one room from another that it may not know, as ``module: room``."""
     for path in sorted(library.rglob("*.py")):
         room, *_ = path.relative_to(library).parts
-        allowed = {"sequences", "ideal_observer", "one_bit_heads", room} | MAY_IMPORT.get(room, set())
+        allowed = {*MODULES_OF_ALL, room} | MAY_IMPORT.get(room, set())
         for names in imported_modules(path, library):
             if names[0] == library.name and (len(names) == 1 or names[1] not in allowed):
                 yield f"{path.relative_to(library)}: {'.'.join(names)}"

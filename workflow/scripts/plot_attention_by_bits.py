@@ -1,6 +1,6 @@
-"""How much each head attends to each pair of bits, against uniform attention, before the switch and at the end.
+"""How much each head attends to each pair of bits, against uniform attention.
 
-There is a row for the first condition of each model.
+It is drawn before the switch and at the end. There is a row for the first condition of each model.
 """
 
 from memorization.figures.drawing import new_figure, save_figure

@@ -1,6 +1,7 @@
-"""How far attention is from uniform, as maps: the mean over the heads, and one head before and after the switch.
+"""How far attention is from uniform, as maps.
 
-There is a row for the first condition of each model.
+These are the mean over the heads, and one head before and after the switch. There is a row for the first
+condition of each model.
 """
 
 import numpy as np

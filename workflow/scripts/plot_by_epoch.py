@@ -1,6 +1,6 @@
-"""Accuracy on the set that is being trained on, and on the first set after it was left, against iterations.
+"""Accuracy on the set that is being trained on, and on the first, by iterations.
 
-There is a row of panels for each model.
+The first set is shown after it was left. There is a row of panels for each model.
 """
 
 from memorization.figures.drawing import (

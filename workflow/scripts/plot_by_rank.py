@@ -1,4 +1,4 @@
-"""Accuracy on a set against the rank of its sequences, just after its training and later.
+"""Accuracy against the rank of sequences, just after their training and later.
 
 There is one panel for each condition. If all sequences are equally frequent, rank means nothing, and the mean over
 the sequences is drawn.

@@ -1,4 +1,4 @@
-"""Accuracy on a set that has just been trained on, against the one setting that is swept."""
+"""Accuracy on a set that has just been trained on, against the swept setting."""
 
 from memorization.figures.drawing import (
     axis_of_values,

@@ -1,6 +1,7 @@
-"""Accuracy on the old set at the end, and with a part put back to what it was before the switch.
+"""Accuracy on the old set at the end, and with an earlier part put back.
 
-There is one panel for each model, and one row for each condition.
+The part is that of the weights before the switch. There is one panel for each model, and one row for each
+condition.
 """
 
 from memorization.figures.drawing import (

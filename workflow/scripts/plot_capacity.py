@@ -32,7 +32,7 @@ PUBLISHED = {
 
 
 def draw_sizes(ax: Axes, table: pd.DataFrame, colours: dict[int, str]) -> None:
-    """Draw the bits memorised of each set against the parameters, below what the set holds."""
+    """Draw the bits memorised of each set by parameters, below what the set holds."""
     parameters = np.array([table["num_parameters"].min() / 1.5, table["num_parameters"].max() * 1.5])
     for label, (bits, linestyle) in PUBLISHED.items():
         ax.plot(parameters, bits * parameters, **THEORY | {"linestyle": linestyle}, label=label)

@@ -53,7 +53,7 @@ def draw_curve(ax: Axes, rows: pd.DataFrame) -> None:
 
 
 def draw_errors(ax: Axes, of_model: pd.DataFrame, labels: list[str]) -> None:
-    """Draw the excess error of each law in a row for each condition, the first at the top."""
+    """Draw the excess error of each law, with a row for each condition."""
     ax.axvline(0, **REFERENCE)
     for place, (_, _, rows) in enumerate(conditions(of_model)):
         for i, (law, style) in enumerate(LAWS.items()):

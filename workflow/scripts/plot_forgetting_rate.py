@@ -44,7 +44,7 @@ def since_switch(of_model: pd.DataFrame) -> pd.DataFrame:
 
 
 def looks(of_model: pd.DataFrame) -> tuple[dict, dict]:
-    """Return the colour of each learning rate, and the marker of each batch size of any model."""
+    """Return the colour of each learning rate, and the marker of each batch size."""
     rates, sizes = sorted(of_model[LR].unique()), sorted(of_model[BATCH].unique())
     return dict(zip(rates, ordered_colours(len(rates)), strict=True)), dict(zip(sizes, cycle(MARKERS)))
 

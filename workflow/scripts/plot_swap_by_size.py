@@ -1,4 +1,4 @@
-"""Accuracy on the old set, with a part of the old weights put back, against the number of parameters.
+"""Accuracy on the old set, with old weights of a part put back, by parameters.
 
 There is a row of panels for each model, and a column for each part that is frozen.
 """

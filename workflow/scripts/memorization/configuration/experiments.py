@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from ..limits import MAX_CONDITIONS_OF_FIGURE, too_many_conditions
 from .identity import settings_without_neutral_value
-from .limits import MAX_CONDITIONS_OF_FIGURE, too_many_conditions
 from .settings import (
     OTHERWISE,
     SETTINGS_OF_MODEL,

@@ -123,10 +123,10 @@ def condition_panels(
 def row_panels(
     shown: list[tuple[str, list[tuple[str, Any, pd.DataFrame]]]], width: float, lines_per_row: int = 1
 ) -> tuple[PanelFigure, list[Axes]]:
-    """Return a figure with a panel for each model and a row for each of its conditions, and the panels.
+    """Return a figure with a panel for each model, and the panels.
 
-    ``shown`` are the models, each with its `conditions`. A row has room for ``lines_per_row`` points, one below
-    the other, and for its label.
+    A panel has a row for each condition of its model. ``shown`` are the models, each with its `conditions`. A
+    row has room for ``lines_per_row`` points, one below the other, and for its label.
     """
     size = font_size("ytick.labelsize")
     labels = [[wrapped(label, MAX_LABEL, size) for label, _, _ in of_model] for _, of_model in shown]
@@ -150,7 +150,10 @@ def title_panel(ax: Axes, title: str) -> None:
 
 
 def label_lowest(figure: PanelFigure, label: str) -> None:
-    """Label the x axis of the lowest panel of each column, and show its numbers there alone."""
+    """Label the x axis of the lowest panel of each column.
+
+    The axis has its numbers there alone.
+    """
     for column in range(figure.columns):
         of_column = [ax for ax in figure.panels[column :: figure.columns] if ax.get_visible()]
         for ax in of_column[:-1]:
@@ -183,10 +186,11 @@ def draw_line_with_bars(
     of_all: int = 1,
     log: bool = False,
 ) -> None:
-    """Draw the mean of ``metric`` over seeds as a line, with its 95 % confidence interval at a few points.
+    """Draw the mean of ``metric`` over seeds as a line with intervals at a few points.
 
-    The line is the one at ``place`` of ``of_all``, each of which has its intervals at other points, evenly spread
-    over an axis that is logarithmic if ``log``. Many lines have none, and few points are drawn as points.
+    They are 95 % confidence intervals. The line is the one at ``place`` of ``of_all``, each of which has its
+    intervals at other points, evenly spread over an axis that is logarithmic if ``log``. Many lines have none,
+    and few points are drawn as points.
     """
     style = {"zorder": 3 - place / 1000}
     if len(rows) < FEWEST_OF_A_LINE:
@@ -204,9 +208,10 @@ def draw_line_with_bars(
 
 
 def condition_handles(of_models: list[list[tuple[str, Look, pd.DataFrame]]], *more: Look) -> list[Line2D]:
-    """Return an entry of the legend for each look of the `conditions` of several models, and for ``more`` looks.
+    """Return an entry of the legend for each look of the conditions of several models.
 
-    If conditions of two models look the same, the entry has the labels of both.
+    ``of_models`` are the `conditions` of each model; ``more`` looks have an entry each. If conditions of two
+    models look the same, the entry has the labels of both.
     """
     labels: dict[Any, list[str]] = {}
     for look in [*(look for _, look, _ in itertools.chain(*of_models)), *more]:
@@ -233,20 +238,29 @@ def draw_points(axes: Axes, x: Any, rows: pd.DataFrame, metric: str, **style: An
 
 
 def draw_across(ax: Axes, y: float, rows: pd.DataFrame, metric: str, **style: Any) -> None:
-    """Draw the mean of ``metric`` over seeds in a row of a panel, with its 95 % confidence interval."""
+    """Draw the mean of ``metric`` over seeds in a row of a panel.
+
+    The bar is its 95 % confidence interval.
+    """
     mean = rows[f"{metric}_mean"]
     interval = [mean - rows[f"{metric}_low"], rows[f"{metric}_high"] - mean]
     ax.errorbar(mean, [y] * len(rows), xerr=interval, **{"linestyle": "", "elinewidth": 1} | style)
 
 
 def draw_references_across(ax: Axes, y: float, rows: pd.DataFrame, metric: str) -> None:
-    """Draw chance in a row of a panel, and what the ideal observer has on the sequences of ``rows``."""
+    """Draw chance and the ideal observer in a row of a panel.
+
+    The ideal observer is that of the sequences of ``rows``.
+    """
     ax.vlines(CHANCE[metric], y - 0.5, y + 0.5, **REFERENCE, label="chance")
     ax.vlines(rows[f"ideal_{metric}_mean"].mean(), y - 0.5, y + 0.5, **IDEAL, label="ideal observer")
 
 
 def draw_level(ax: Axes, rows: pd.DataFrame, metric: str, **style: Any) -> None:
-    """Draw the one mean of ``rows`` over seeds as a level, with its 95 % confidence interval as a band."""
+    """Draw the one mean of ``rows`` over seeds as a level.
+
+    The band is its 95 % confidence interval.
+    """
     (mean,), (low,), (high,) = (rows[f"{metric}_{bound}"] for bound in ("mean", "low", "high"))
     ax.axhline(mean, **style)
     ax.axhspan(low, high, alpha=0.18, linewidth=0, **style)
@@ -343,7 +357,10 @@ def log_axis_of(axis: Axis, values: Iterable[float]) -> None:
 
 
 def axis_of_values(axis: Axis, values: Iterable[float]) -> None:
-    """Put a number at each of the swept ``values`` alone, on a logarithmic axis if they span a wide range."""
+    """Put a number at each of the swept ``values`` alone.
+
+    If the values span a wide range, the axis is logarithmic.
+    """
     low, high = min(values), max(values)
     if low > 0 and high >= WIDE * low:
         log_axis_of(axis, values)
@@ -358,9 +375,10 @@ def note(axes: Axes, text: str) -> None:
 
 
 def limit_to_means(axes: Axes, means: pd.Series, *bounds: pd.Series) -> None:
-    """Limit the y axis to the means, and to the bounds of their intervals as far as a third of the means' range.
+    """Limit the y axis to the means, and to their intervals as far as they have room.
 
-    `save_figure` marks the intervals that are cut off.
+    The intervals have a third of the range of the means on each side. `save_figure` marks the intervals that are
+    cut off.
     """
     low, high = means.min(), means.max()
     reach = max(high - low, MIN_SPAN) / 3
@@ -372,7 +390,10 @@ def limit_to_means(axes: Axes, means: pd.Series, *bounds: pd.Series) -> None:
 
 
 def limit_to(axes: Axes, rows: pd.DataFrame, metric: str = "accuracy") -> None:
-    """Limit the y axis to the means of ``rows``, the ideal observer and chance (see `limit_to_means`)."""
+    """Limit the y axis to the means of ``rows``, the ideal observer and chance.
+
+    The intervals have room as in `limit_to_means`.
+    """
     means = pd.concat([rows[f"{metric}_mean"], rows[f"ideal_{metric}_mean"], pd.Series([CHANCE[metric]])])
     limit_to_means(axes, means, rows[f"{metric}_low"], rows[f"{metric}_high"])
 
@@ -388,13 +409,3 @@ def legend_below(figure: PanelFigure, axes: Any, handles: list[Any] | None = Non
                 figure.legend_entries.setdefault(label, handle)
     else:
         figure.legend_entries |= {handle.get_label(): handle for handle in handles}
-
-
-def legend_beneath(ax: Axes, drop: float, handles: list[Any] | None = None, ncols: int = 1) -> None:
-    """Draw the legend of one panel beneath it.
-
-    It lies ``drop`` of the panel's height lower. There is none if nothing has a label.
-    """
-    handles = ax.get_legend_handles_labels()[0] if handles is None else handles
-    if handles:
-        ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, -drop), ncols=ncols)

@@ -53,7 +53,10 @@ class PanelFigure(Figure):
         self._legend_below: Any = None
 
     def fit(self) -> None:
-        """Give the figure its size, wrap its title, lay out its legend, and thin out its numbers."""
+        """Give the figure its size, and lay out its texts.
+
+        The title is wrapped, the legend has its columns, and numbers that would overlap are left out.
+        """
         for _ in range(PASSES):
             self._lay_out()
             boxes = [ax.get_window_extent() for ax in self.panels]
@@ -87,9 +90,10 @@ class PanelFigure(Figure):
 
 
 def grid_columns(numbers: list[int], width: float) -> int:
-    """Return the columns of a grid of panels ``width`` inches wide, so that a page has room for all.
+    """Return the columns of a grid of panels, so that a page has room for all.
 
-    ``numbers`` are the panels of each group; a group begins a row. Many panels become narrower.
+    A panel is ``width`` inches wide. ``numbers`` are the panels of each group; a group begins a row. Many panels
+    become narrower.
     """
     most = max(numbers)
     columns = max(1, min(most, int(PAGE[0] / (width + ROOM_OF_NUMBERS))))
@@ -100,7 +104,10 @@ def grid_columns(numbers: list[int], width: float) -> int:
 
 
 def text_width(text: str, size: float) -> float:
-    """Return the width of the longest line of a text, in inches. ``size`` is that of its font, in points."""
+    """Return the width of the longest line of a text, in inches.
+
+    ``size`` is that of its font, in points.
+    """
     return max(_line_width(line, size) for line in text.split("\n"))
 
 
@@ -132,9 +139,9 @@ def legend_width(labels: list[str], columns: int) -> float:
 
 
 def legend_columns(labels: list[str], width: float) -> int:
-    """Return in how many columns a legend with these labels fits into ``width`` inches.
+    """Return in how many columns a legend with these labels is laid out.
 
-    Of the numbers with as few rows, it is the least.
+    It is at most ``width`` inches wide, if one column is. It has as few rows as fit, and then as few columns.
     """
     fitting = max(n for n in range(1, len(labels) + 1) if n == 1 or legend_width(labels, n) <= width)
     return math.ceil(len(labels) / math.ceil(len(labels) / fitting))
@@ -146,7 +153,10 @@ def font_size(setting: str) -> float:
 
 
 def _thin_out_numbers(axis: Axis) -> None:
-    """Leave out the numbers at ticks that would overlap the one before. Names at ticks stay."""
+    """Leave out the numbers at ticks that would overlap the one before.
+
+    Names at ticks stay.
+    """
     if isinstance(axis.get_major_formatter(), FixedFormatter):
         return
     axis.get_majorticklabels()  # places the ticks

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..configuration.limits import MAX_CONDITIONS_OF_FIGURE, too_many_conditions
+from ..limits import MAX_CONDITIONS_OF_FIGURE, too_many_conditions
 from ..tables.registry import KEYS
 from .labels import (
     BLACK,
@@ -105,18 +105,19 @@ def first_layer(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def attention_over_uniform(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the first layer of a table of attention, with the column ``over_uniform``.
+    """Return the first layer of a table of attention, beside uniform attention.
 
-    It is n · attention − 1 with n positions to attend to: 0 if attention is uniform, −1 if there is none.
+    The column ``over_uniform`` is n · attention − 1 with n positions to attend to: 0 if attention is uniform, −1
+    if there is none.
     """
     table = first_layer(table)
     return table.assign(over_uniform=table["attention_mean"] * table["predicted_position"] - 1)
 
 
 def attention_by_pairs(of_condition: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return, for each moment, the mean over positions of ``over_uniform`` by pair of bits (rows) and head.
+    """Return, for each moment, ``over_uniform`` by pair of bits (rows) and head.
 
-    Without single heads there is one column, −1, for the mean over the heads.
+    It is a mean over positions. Without single heads there is one column, −1, for the mean over the heads.
     """
     # A bit that attends to itself has only two pairs; the positions before it have all four.
     cells = of_condition[of_condition["key_position"] < of_condition["predicted_position"] - 1]
@@ -127,9 +128,10 @@ def attention_by_pairs(of_condition: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def head_and_moments(of_condition: pd.DataFrame) -> list[tuple[int, str]]:
-    """Return the heads and the weights of which a map is drawn: the mean over heads, and one head at each moment.
+    """Return the heads and the weights of which a map is drawn.
 
-    It is the head whose attention is furthest from uniform at the first of the moments.
+    These are the mean over heads (−1) at the last moment, and one head at each moment: the head whose attention
+    is furthest from uniform at the first of the moments.
     """
     moments = [weights for weights in MOMENTS_OF_ATTENTION if weights in set(of_condition["weights"])]
     single = of_condition[(of_condition["head"] >= 0) & (of_condition["weights"] == moments[0])]
@@ -143,14 +145,17 @@ def first_condition(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def same_condition(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of a table that have the condition of the first of other ``rows``."""
+    """Return the rows of a table that have the condition of the first of ``rows``."""
     columns = condition_columns(table)
     first = rows[columns].iloc[0]
     return table[((table[columns] == first) | (table[columns].isna() & first.isna())).all(axis=1)]
 
 
 def equally_frequent(rows: pd.DataFrame) -> bool:
-    """Tell whether the sequences of a condition are equally frequent, as far as its swept settings say."""
+    """Tell whether the sequences of a condition are equally frequent.
+
+    Its swept settings alone are looked at.
+    """
     first = rows.iloc[0]
     return first.get("sequence_sampling_distribution") == "uniform" or first.get("zipf_exponent") == 0
 
@@ -177,7 +182,7 @@ def last_set(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def just_trained_and_left(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the first set just after its training and at the end, and of the last set.
+    """Return the rows of the first set, just trained and at the end, and of the last.
 
     The column ``moment`` has a key of `labels.MOMENTS`. Without a switch there is the first one alone.
     """
@@ -197,7 +202,10 @@ def switched(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def without_frozen_swaps(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table without the swaps of a part that was frozen: they are the final weights again."""
+    """Return a table without the swaps of a part that was frozen.
+
+    They are the final weights again.
+    """
     if "freeze" not in table:
         return table
     frozen = table["freeze"].map(lambda part: {"both": ("swap_A", "swap_B")}.get(part, (f"swap_{part}",)))
@@ -298,5 +306,5 @@ def band_means(of_ranks: pd.DataFrame, bands: pd.DataFrame, column: str) -> list
 
 
 def few(shown: list[Any]) -> list[Any]:
-    """Return the first, the middle and the last of a list, or all of it if there are no more than three."""
+    """Return the first, the middle and the last of a list, or all of at most three."""
     return [shown[0], shown[len(shown) // 2], shown[-1]] if len(shown) > 3 else shown

@@ -76,7 +76,10 @@ def compare(recorded: dict[str, list], folder: Path, made_by: dict[str, Any]) ->
 def _answer_of_tables(
     provenance: dict[str, Any], folder: Path, made_by: dict[str, Any], answers: dict[str, tuple[str, str]]
 ) -> tuple[str, str]:
-    """Return the answer for a picture with other bytes, from those for its tables, and why."""
+    """Return the answer for a picture with other bytes, and why.
+
+    It follows from the answers for the tables that it is drawn from.
+    """
     tables = provenance["inputs"]
     for name, used in tables.items():
         if name not in answers or not (folder / name).exists() or sha256(folder / name) != used:
@@ -134,7 +137,10 @@ def _equal(expected: Any, found: Any) -> bool:
 
 
 def _summary_of_file(path: Path) -> dict[str, Any]:
-    """Return the summary of a file; it is empty for a csv that a parquet beside it stands for."""
+    """Return the summary of a file.
+
+    It is empty for a csv that a parquet beside it stands for.
+    """
     if path.suffix == ".pkl":
         return _summary(read_pickle(path))
     if path.suffix in PICTURES:

@@ -40,7 +40,7 @@ THRESHOLDS = (0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 
 
 def by_epoch(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
-    """Return the plain and the weighted mean over each set's tested sequences, by epoch."""
+    """Return the plain and the weighted mean over each set's tests, by epoch."""
     return _with_fraction_of_ideal(_plain_and_weighted_means(epochs, TABLES["by_epoch"].keys, args))
 
 
@@ -65,9 +65,10 @@ def contrasts(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
 
 
 def contrasts_while_learning(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
-    """Return the means over the tests of each set during its training, a row for each of `CONTRASTED`.
+    """Return the means over the tests of each set during its training.
 
-    The tests are those at the ends of epochs, so that a set that is learned sooner has the higher accuracy.
+    There is a row for each of `CONTRASTED`. The tests are those at the ends of epochs, so that a set that is
+    learned sooner has the higher accuracy.
     """
     means = _plain_and_weighted_means(_tests_while_learning(epochs, args), ("sequence_set",), args)
     means = _with_fraction_of_ideal(means)
@@ -153,7 +154,7 @@ def retrieval(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
 
 
 def forgetting(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
-    """Return each set after it was left, by iterations and by sequences drawn since then.
+    """Return each set after it was left, by iterations and by draws since then.
 
     The mean occupancy of the tested sequences stands beside, and their recall by the best retrieval from the queue
     (NaN for a model without a queue).
@@ -304,9 +305,9 @@ def capacity_by_epoch(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
 
 
 def _bits_gained(loss: pd.Series, args: dict) -> pd.Series:
-    """Return by how many bits mean losses lie below chance, summed over a set's predictions.
+    """Return by how many bits losses lie below chance, over all predictions of a set.
 
-    It is 0 for a loss above that of chance.
+    The losses are means over the predictions. It is 0 for a loss above that of chance.
     """
     gained = (1 - loss.astype(float) / math.log(2)).clip(lower=0)
     return gained * args["K"] * args["num_predictions"]
@@ -395,7 +396,7 @@ def _numbers_of_conditions(conditions: list[dict]) -> tuple[list[dict], list[int
 
 
 def _curve(epochs: pd.DataFrame, args: dict) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the times since a set was left, the recall and the ideal recall, (n,) each.
+    """Return the times since a set was left, its recall and ideal recall, (n,) each.
 
     The recall at a time is the mean over the tested sequences of all sets that were left.
     """

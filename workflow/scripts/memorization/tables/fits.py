@@ -33,7 +33,7 @@ def stretched_exponential(t: np.ndarray, amplitude: float, tau: float, beta: flo
 
 
 def exponential_with_floor(t: np.ndarray, amplitude: float, tau: float, floor: float) -> np.ndarray:
-    """Return the recall after t iterations by the law floor + amplitude · exp(−t / tau)."""
+    """Return the recall after t iterations, floor + amplitude · exp(−t / tau)."""
     return floor + exponential(t, amplitude, tau)
 
 

@@ -1,4 +1,7 @@
-"""The limits that the plan and the scripts of the figures both keep. It imports nothing, because figures do."""
+"""The limits that the plan and the scripts of the figures both keep.
+
+The module imports nothing, so that a figure's script can import it without pydantic.
+"""
 
 # More conditions than this cannot be told apart in one figure: their colours, markers and panels do not suffice.
 MAX_CONDITIONS_OF_FIGURE = 60
