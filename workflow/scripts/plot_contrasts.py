@@ -46,30 +46,25 @@ def labels_of_model(rows: pd.DataFrame) -> tuple[str, dict[int, str]]:
     return condition_label(reference, all_conditions), labels
 
 
-def lay_out(table: pd.DataFrame) -> tuple[dict[int, float], dict[float, str], list[float]]:
-    """Return the height of each row, the labels by height, and the models' heights.
+def lay_out(rows: pd.DataFrame) -> tuple[dict[int, float], dict[float, str]]:
+    """Return the height of each row of one model, and the labels by height.
 
-    The heights go down from 0, in lines of text.
+    The heights go down from the label of the reference at 0, in lines of text.
     """
+    reference, contrasts = labels_of_model(rows)
     heights: dict[int, float] = {}
-    labels: dict[float, str] = {}
-    names = []
-    height = 0.0
-    for model, rows in table.groupby("model", sort=False):
-        # The same contrast has a row for each metric.
-        reference, contrasts = labels_of_model(rows)
-        names.append(height)
-        labels[height] = f"{look_of_model(model).label}, against “{reference}”"
-        for label in dict.fromkeys(contrasts.values()):
-            height -= 1 + 0.6 * label.count("\n")
-            labels[height] = label
-            heights |= {row: height for row, of_row in contrasts.items() if of_row == label}
-        height -= 1.4
-    return heights, labels, names
+    above = textwrap.fill(f"{look_of_model(rows['model'].iloc[0]).label}, against “{reference}”", 44)
+    height, labels = 0.0, {0.0: above}
+    # The same contrast has a row for each moment.
+    for label in dict.fromkeys(contrasts.values()):
+        height -= 1 + 0.4 * (above.count("\n") + label.count("\n"))
+        above = labels[height] = label
+        heights |= {row: height for row, of_row in contrasts.items() if of_row == label}
+    return heights, labels
 
 
 def draw_contrasts(ax: Axes, rows: pd.DataFrame, heights: dict[int, float]) -> None:
-    """Draw the differences of one metric, a row each."""
+    """Draw the differences at one moment, a row each."""
     ax.axvspan(-EQUIVALENCE_MARGIN, EQUIVALENCE_MARGIN, color="0.92", linewidth=0, zorder=-1)
     ax.axvline(0, **REFERENCE)
     for index, row in rows.iterrows():
@@ -81,7 +76,6 @@ def draw_contrasts(ax: Axes, rows: pd.DataFrame, heights: dict[int, float]) -> N
         mean = row["difference_mean"]
         interval = [[mean - row["difference_low"]], [row["difference_high"] - mean]]
         ax.errorbar([mean], [heights[index]], xerr=interval, **style, label=label)
-    limit_to_differences(ax, rows)
 
 
 def limit_to_differences(ax: Axes, rows: pd.DataFrame) -> None:
@@ -97,9 +91,16 @@ def limit_to_differences(ax: Axes, rows: pd.DataFrame) -> None:
     ax.set_xlim(lowest - 0.08 * apart, highest + 0.08 * apart)
 
 
+def label_rows(ax: Axes, labels: dict[float, str]) -> None:
+    """Write the label of each row, that of the reference in bold."""
+    ax.set_ylim(min(labels) - 0.8, 0.8 + 0.4 * labels[0].count("\n"))
+    ax.set_yticks([*labels], labels.values())
+    ax.get_yticklabels()[0].set_fontweight("bold")
+
+
 def draw_legend(figure: PanelFigure, axes: Any) -> None:
     """Draw the marks that are in any panel, in black, in the order of `MARKS`."""
-    drawn = {label for ax in axes for label in ax.get_legend_handles_labels()[1]}
+    drawn = {label for ax in axes.flat for label in ax.get_legend_handles_labels()[1]}
     style = {"color": "black", "linestyle": "", "markersize": 5}
     handles = [
         Line2D([], [], marker=marker, markerfacecolor="black" if filled else "white", label=label, **style)
@@ -118,20 +119,23 @@ moments = {
 # One index over both, so that the rows of a contrast stand side by side.
 table = pd.concat([last_set(rows).assign(moment=moment) for moment, rows in moments.items()], ignore_index=True)
 table = table[table["metric"] == "accuracy"]
-heights, labels, names = lay_out(table)
+models = [(rows, *lay_out(rows)) for _, rows in table.groupby("model", sort=False)]
 numbers = sorted({table["num_seeds"].min(), table["num_seeds"].max()})
 pairs = f"{' to '.join(map(str, numbers))} pairs"
-figure, ((*axes,),) = new_figure(1, len(moments), width=2.4, height=max(1.1, 0.21 * (1.6 - min(labels))))
-for ax, moment in zip(axes, moments, strict=True):
-    draw_contrasts(ax, table[table["moment"] == moment], heights)
+panel_heights = [max(1.1, 0.21 * (2 - min(labels))) for *_, labels in models]
+# Each model has a scale of its own.
+figure, axes = new_figure(len(models), len(moments), width=2.6, height=panel_heights, sharex="row")
+for row, (rows, heights, labels) in zip(axes, models, strict=True):
+    for ax, moment in zip(row, moments, strict=True):
+        draw_contrasts(ax, rows[rows["moment"] == moment], heights)
+        ax.tick_params(axis="y", length=0)
+        ax.spines["left"].set_visible(False)
+    limit_to_differences(row[0], rows)
+    label_rows(row[0], labels)
+for ax, moment in zip(axes[0], moments, strict=True):
     ax.set_title(moment)
+for ax in axes[-1]:
     ax.set_xlabel(f"difference of accuracy\n(mean and 95 % interval of {pairs})")
-    ax.tick_params(axis="y", length=0)
-    ax.spines["left"].set_visible(False)
-axes[0].set_ylim(min(labels) - 0.8, 0.8)
-axes[0].set_yticks([*labels], labels.values())
-for height, text in zip(labels, axes[0].get_yticklabels(), strict=True):
-    text.set_fontweight("bold" if height in names else "normal")
 figure.suptitle(title_of_figure(snakemake, "Differences from a reference on the last set, paired by seed"))
 draw_legend(figure, axes)
 save_figure(figure, snakemake)
