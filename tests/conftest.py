@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -18,6 +19,9 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 # Held-out sequences in the evaluation of a small run.
 NUM_HELD_OUT = 25
 SNAKEMAKE = Path(sys.executable).parent / "snakemake"
+# An example may take as long as a busy machine makes it take.
+hypothesis.settings.register_profile("without a deadline", deadline=None)
+hypothesis.settings.load_profile("without a deadline")
 
 
 def resolved_settings(**changed):

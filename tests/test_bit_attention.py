@@ -69,7 +69,7 @@ def scale_scores(model, spread):
         model.c_attn.bias[:C] *= factor
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 1000),
     B=st.integers(1, 9),
@@ -238,7 +238,7 @@ def test_no_number_is_read_before_it_is_written():
     assert not any(np.isnan(np.frombuffer(value)).any() for value in found[0])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 1000),
     B=st.integers(1, 30),

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import train_small_run
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -101,7 +101,6 @@ def test_the_metrics_of_a_model_without_other_conditions_have_no_contrasts():
     assert contrasts([("a", seed, [0.5, 0.6, 0.7]) for seed in (0, 1)], "a").empty
 
 
-@settings(deadline=None)
 @given(DIFFERENCES)
 def test_the_tests_of_a_difference_are_those_of_scipy(differences):
     x = np.array(differences)
@@ -121,7 +120,6 @@ def test_the_tests_of_a_difference_are_those_of_scipy(differences):
     assert (found["p_value"] < 0.05) == (low > 0 or high < 0)
 
 
-@settings(deadline=None)
 @given(DIFFERENCES)
 def test_swapping_a_condition_and_its_reference_turns_the_sign_alone(differences):
     there, back = (difference_over_seeds(sign * np.array(differences), 0.02) for sign in (1, -1))
@@ -206,7 +204,6 @@ def test_the_median_of_times_and_its_interval_are_those_worked_out_by_hand():
     assert median_with_interval(np.array([40.0]), np.array([True]))[0] == 40
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 20), st.booleans()), min_size=1, max_size=12), st.integers(2, 50))
 def test_the_median_of_times_follows_the_unit_of_time(seeds, unit):
     times, reached = (np.array(values) for values in zip(*seeds, strict=True))

@@ -118,7 +118,7 @@ shapes = {
 }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(**shapes, eta=st.floats(0.1, 30))
 def test_the_form_over_distinct_sequences_is_the_plain_one(seed, N, H, stored, distinct, batch, eta):
     A_logits, B_logits, memory, zeta = problem(seed, N, H, stored, batch, distinct)
@@ -131,7 +131,7 @@ def test_the_form_over_distinct_sequences_is_the_plain_one(seed, N, H, stored, d
     assert loss == pytest.approx(reference_loss(A_logits, B_logits, eta, memory, zeta), abs=1e-9)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(**shapes)
 def test_order_of_the_queue_and_sign_of_all_bits(seed, N, H, stored, distinct, batch):
     A_logits, B_logits, memory, zeta = problem(seed, N, H, stored, batch, distinct)
@@ -204,7 +204,7 @@ class TestEdges:
         np.testing.assert_allclose(losses[0], -np.log([1, 1 - 1e-9, 1e-9, 1e-12]), rtol=1e-9)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     capacity=st.integers(1, 12),
     seed=st.integers(0, 10_000),

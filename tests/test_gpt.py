@@ -172,7 +172,7 @@ def with_the_usual_operations(learner):
     return TransformerLearner(model, SimpleNamespace(**vars(learner.settings)))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     seed=st.integers(0, 1000),
     number=st.integers(1, 9),

@@ -56,7 +56,7 @@ def assert_close(gradient, expected, rtol):
     torch.testing.assert_close(gradient, expected, rtol=0, atol=1e-13 + rtol * expected.abs().max().item())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     seed=st.integers(0, 1000),
     N=st.integers(2, 9),
@@ -97,7 +97,7 @@ def test_the_gradients_of_many_scores_are_those_of_autograd(num_scores):
         assert_close(gradient, by_autograd, 1e-10)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 1000), batch=st.integers(1, 9), num_scores=st.integers(1, 2000))
 def test_a_sequence_is_predicted_alike_alone_and_among_others(seed, batch, num_scores):
     A_logits, B_logits, memory, zeta, _ = logits_and_inputs(seed, 1, N=7, H=3, stored=30, batch=batch, distinct=20)

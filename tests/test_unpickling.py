@@ -484,7 +484,7 @@ FRAGMENTS = [
 ]  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300, derandomize=True)
 @given(st.lists(st.sampled_from(FRAGMENTS), max_size=30))
 def test_any_order_of_the_steps_of_good_files_is_read_or_refused(fragments):
     try:
@@ -493,7 +493,7 @@ def test_any_order_of_the_steps_of_good_files_is_read_or_refused(fragments):
         assert str(error).isprintable()
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200, derandomize=True)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(content):
     try:

@@ -103,14 +103,6 @@ def by_position(positions: pd.DataFrame, args: dict) -> pd.DataFrame:
     return _with_fraction_of_ideal(positions)
 
 
-def diagnostics(table: pd.DataFrame, args: dict) -> pd.DataFrame:
-    """Return the numbers that the model logs of itself at each epoch.
-
-    The loss of its batches stands beside them.
-    """
-    return table.drop(columns="lr")
-
-
 def attention_maps(attention: pd.DataFrame, args: dict) -> pd.DataFrame:
     """Return the attention of the first layer: the mean over heads, and single heads.
 

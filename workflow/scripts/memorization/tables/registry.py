@@ -117,8 +117,6 @@ TABLES = {
         paired=True,
     ),
     "by_position": Table(source="positions", keys=("weights", "sequence_set", "position")),
-    # A model may log more numbers of itself than the loss of its batches.
-    "diagnostics": Table(source="diagnostics", keys=("epoch", "iter", "current_set"), metrics=("train_loss",)),
     "attention_maps": Table(
         source="attention",
         keys=("weights", "layer", "head", "predicted_position", "key_position", "query_bit", "key_bit"),
