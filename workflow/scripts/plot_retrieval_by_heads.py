@@ -23,10 +23,9 @@ NEEDS = ("the model dam", "a sweep of H")
 start_log(snakemake.log[0])
 table = read_table_of_group(snakemake.input.retrieval)
 table = table[table["model"] == "dam"]
-# An experiment that does not sweep them has the defaults.
-for setting, default in (("initial_heads", "random"), ("A_and_B_trainable", True)):
+for setting in ("initial_heads", "A_and_B_trainable"):
     if setting not in table:
-        table.insert(1, setting, default)
+        table.insert(1, setting, "")
 trained = just_trained(table)
 panels = (
     (
@@ -42,9 +41,11 @@ for ax, (rows, title) in zip(axes[0], panels, strict=True):
     ideal, closed_form = by_heads["ideal_accuracy_mean"].mean(), by_heads["closed_form_mean"].mean()
     ax.plot(ideal.index, ideal, **IDEAL, label="ideal observer")
     ax.plot(closed_form.index, closed_form, **THEORY, label="closed form, one-bit heads, untrained")
-    for i, (heads, points) in enumerate(rows.groupby(["initial_heads", "A_and_B_trainable"], sort=False)):
+    groups = list(rows.groupby(["initial_heads", "A_and_B_trainable"], sort=False))
+    for i, (heads, points) in enumerate(groups):
         # Points side by side keep their intervals apart.
-        draw_points(ax, points["H"] * 1.06 ** (i - 1.5), points, "accuracy", **look_of_heads(*heads))
+        x = points["H"] * 1.06 ** (i - (len(groups) - 1) / 2)
+        draw_points(ax, x, points, "accuracy", **look_of_heads(*heads))
     ax.set_title(title)
     log_axis_of(ax.xaxis, rows["H"])
     ax.set_xlabel("heads H")

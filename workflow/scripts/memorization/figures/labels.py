@@ -185,15 +185,18 @@ def look_of_weights(weights: str) -> Look:
     return _WEIGHTS.get(weights) or _spare_look(weights, label)
 
 
-def look_of_heads(initial_heads: str, trained: bool) -> dict[str, Any]:
+def look_of_heads(initial_heads: str, trained: bool | str) -> dict[str, Any]:
     """Return how a figure draws a DAM with these initial heads, trained or not.
 
-    The words are arguments of ``drawing.draw_points``. The markers of untrained models are hollow.
+    The words are arguments of ``drawing.draw_points``. The markers of untrained models are hollow. An empty text
+    stands for a setting that an experiment does not vary: the label leaves it out.
     """
-    colour, marker = {"one_bit": (RED, "o"), "random": (ORANGE, "D")}[initial_heads]
-    words = {"one_bit": "one-bit heads", "random": "random heads"}[initial_heads]
-    label = f"{words}, {'trained' if trained else 'untrained'}"
-    return {"color": colour, "marker": marker, "label": label} | ({} if trained else {"markerfacecolor": "white"})
+    looks = {"one_bit": (RED, "o", "one-bit heads"), "random": (ORANGE, "D", "random heads"), "": (BLACK, "o", "")}
+    colour, marker, heads = looks[initial_heads]
+    told = [heads, {True: "trained", False: "untrained", "": ""}[trained]]
+    label = ", ".join(filter(None, told)) or "measured"
+    face = {"markerfacecolor": "white"} if trained is False else {}
+    return {"color": colour, "marker": marker, "label": label} | face
 
 
 def _spare_look(name: str, label: str) -> Look:
