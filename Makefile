@@ -28,7 +28,7 @@ report: $(VENV)/installed
 	fi; \
 	if grep -q '^claims:' $(CONFIG); then tail -n 1 "$$results/claims.md"; fi
 
-# The numbers of the claims in README.md and docs/, from the results of `make figures`.
+# The numbers of the claims in README.md and docs/, and the picture, from the results of `make figures`.
 claims-in-docs: $(VENV)/installed
 	$(BIN)/python workflow/scripts/claims_in_docs.py
 

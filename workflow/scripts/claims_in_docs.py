@@ -1,8 +1,9 @@
-"""Fill the claims of README.md and docs/ with the numbers of a run.
+"""Fill the claims of README.md and docs/ with the numbers of a run, and copy its figures there.
 
 ``make claims-in-docs`` runs it after ``make figures``. Another folder than ``results`` can be given.
 """
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from memorization.storage.provenance import processors_of
 from memorization.tables.pages import ClaimsInPageError, fill_in_claims
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+# The figures of a run that pages show.
+PICTURES = {"docs/freeze_contrasts.png": "freeze/contrasts.png"}
 
 
 def main(table: Path) -> None:
@@ -31,6 +34,8 @@ def main(table: Path) -> None:
     for page, text in filled.items():
         with atomic_write(page) as file:
             file.write(text.encode())
+    for picture, figure in PICTURES.items():
+        shutil.copyfile(table.parent / figure, REPOSITORY / picture)
 
 
 if __name__ == "__main__":
