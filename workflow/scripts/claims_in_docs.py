@@ -1,4 +1,6 @@
-"""Fill the claims of README.md and docs/ with the numbers of a run, and copy its figures there.
+"""Fill the pages with the numbers of a run, and copy its figures there.
+
+The numbers are those of the claims in README.md and docs/.
 
 ``make claims-in-docs`` runs it after ``make figures``. Another folder than ``results`` can be given.
 """
