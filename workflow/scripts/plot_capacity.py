@@ -45,9 +45,8 @@ def draw_sizes(ax: Axes, table: pd.DataFrame, colours: dict[int, str]) -> None:
     for bits in (table["queue_capacity"] * table["sequence_length"])[table["queue_capacity"] > 0].unique():
         ax.axhline(bits, **REFERENCE, label="the DAM's queue, M · N bits")
     log_axis_of(ax.xaxis, table["num_parameters"])
-    log_axis(ax.yaxis)
-    ax.set(xlim=parameters, ylim=(max(table["bits_mean"].min(), 1) / 2, table["ideal_bits_mean"].max() * 2))
-    ax.set(xlabel="parameters", ylabel="bits memorised")
+    log_axis(ax.yaxis, (max(table["bits_mean"].min(), 1) / 2, table["ideal_bits_mean"].max() * 2))
+    ax.set(xlim=parameters, xlabel="parameters", ylabel="bits memorised")
 
 
 def draw_training(ax: Axes, curves: pd.DataFrame, colours: dict[int, str]) -> None:

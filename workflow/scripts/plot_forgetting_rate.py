@@ -20,6 +20,7 @@ from memorization.figures.drawing import (
     log_axis,
     log_axis_of,
     new_figure,
+    note,
     save_figure,
 )
 from memorization.figures.labels import MARKERS, lines, ordered_colours
@@ -29,6 +30,8 @@ from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
 NEEDS = ("a switch", "tests of earlier sets", "sweeps of lr_after_switch and batch_size_after_switch")
+# A logarithmic axis goes on by these factors beyond the batch sizes, and beyond the half-lives.
+MARGIN, MARGIN_OF_HALF_LIVES = 1.3, 3
 QUEUE, ITERATIONS = THEORY, THEORY | {"linestyle": (0, (4, 2))}
 LR, BATCH = "lr_after_switch", "batch_size_after_switch"
 
@@ -57,15 +60,23 @@ def draw_curves(ax: Axes, of_model: pd.DataFrame, colours: dict, markers: dict) 
         ax.plot(lr * curve["since"], curve["recall_mean"], **style)
     log_axis(ax.xaxis)
     ax.set_ylim(-0.06, 1.02)
-    ax.set_xlabel("learning rate · iterations since the switch")
+    ax.set_xlabel(lines("learning rate · iterations", "since the switch"))
+
+
+def always_forgotten(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the half-lives of the first set.
+
+    A condition is left out if a seed never fell to half.
+    """
+    return table[(table["sequence_set"] == 0) & (table["reached_mean"] == 1)]
 
 
 def draw_half_lives(ax: Axes, of_model: pd.DataFrame, colours: dict) -> None:
     """Draw the half-life in draws against the batch size, and two predictions.
 
-    They are those of a queue and of a count of iterations. A condition is left out if a seed never fell to half.
+    They are those of a queue and of a count of iterations.
     """
-    rows = of_model[(of_model["sequence_set"] == 0) & (of_model["reached_mean"] == 1)]
+    rows = always_forgotten(of_model)
     sizes = np.array(sorted(of_model[BATCH].unique()))
     of_rates = list(rows.sort_values(BATCH).groupby(LR))
     for i, (lr, of_lr) in enumerate(of_rates):
@@ -78,22 +89,28 @@ def draw_half_lives(ax: Axes, of_model: pd.DataFrame, colours: dict) -> None:
             queue = point["queue_half_life_draws_mean"]
             ax.axhline(point["half_life_draws_mean"] if np.isnan(queue) else queue, **QUEUE)
             ax.plot(sizes, point["half_life_iters_mean"] * sizes, **ITERATIONS | {"color": colours[lr]})
-    log_axis(ax.yaxis)
+    if rows.empty:
+        note(ax, "no recall fell to half\nin every seed")
     log_axis_of(ax.xaxis, sizes)
+    ax.set_xlim(sizes[0] / MARGIN, sizes[-1] * MARGIN)
     ax.set_xlabel("batch size after the switch")
 
 
 start_log(snakemake.log[0])
 table = read_table_of_group(snakemake.input.by_epoch)
-curves, half_lives = by_model(table), by_model(read_table_of_group(snakemake.input.half_life))
+half_lives = read_table_of_group(snakemake.input.half_life)
 rates, sizes = sorted(table[LR].unique()), sorted(table[BATCH].unique())
 colours = dict(zip(rates, ordered_colours(len(rates)), strict=True))
 markers = dict(zip(sizes, cycle(MARKERS)))
-figure, axes = new_figure(2, len(curves), width=2.4, height=1.9, sharex=False)
-for column, (model, curves_of_model), (_, half_lives_of_model) in zip(axes.T, curves, half_lives, strict=True):
+models = by_model(table)
+figure, axes = new_figure(2, len(models), width=2.4, height=1.9, sharex=False)
+for column, (model, curves) in zip(axes.T, models, strict=True):
     column[0].set_title(model)
-    draw_curves(column[0], curves_of_model, colours, markers)
-    draw_half_lives(column[1], half_lives_of_model, colours)
+    draw_curves(column[0], curves, colours, markers)
+    draw_half_lives(column[1], half_lives[half_lives["model"].isin(curves["model"])], colours)
+shown = always_forgotten(half_lives)["half_life_draws_mean"]
+if len(shown):
+    log_axis(axes[1, 0].yaxis, (shown.min() / MARGIN_OF_HALF_LIVES, shown.max() * MARGIN_OF_HALF_LIVES))
 axes[0, 0].set_ylabel("recall of the old set")
 axes[1, 0].set_ylabel(lines("half-life of the old set", "(sequences drawn)"))
 title = title_of_figure(snakemake, "How fast a set is forgotten at several learning rates and batch sizes")

@@ -320,13 +320,13 @@ def draw_switches(axes: Axes, table: pd.DataFrame) -> None:
             axes.axvline(switch, color="0.8", linewidth=0.8, zorder=0)
 
 
-def log_axis(axis: Axis) -> None:
+def log_axis(axis: Axis, limits: tuple[float, float] | None = None) -> None:
     """Make an axis logarithmic, with plain numbers.
 
     If it has few decades, the numbers are at 1, 2, 5, 10, … If the data contain a 0, the axis is linear from 0 to
-    the least positive number.
+    the least positive number. The axis shows all data, or what lies between the ``limits``.
     """
-    low, high = axis.get_data_interval()
+    low, high = limits or axis.get_data_interval()
     if low <= 0:
         set_scale = getattr(axis.axes, f"set_{axis.axis_name}scale")
         set_scale("symlog", linthresh=axis.get_minpos())
@@ -335,7 +335,9 @@ def log_axis(axis: Axis) -> None:
         axis.set_major_formatter(FuncFormatter(plain_number))
         return
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})
-    if low == high:
+    if limits:
+        axis.axes.set(**{f"{axis.axis_name}lim": limits})
+    elif low == high:
         axis.axes.set(**{f"{axis.axis_name}lim": (low / 2, high * 2)})
     few = high < 60 * low
     axis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,), numticks=6))
