@@ -42,7 +42,8 @@ for place in np.ndindex(axes.shape):
     name = "mean over heads and seeds" if head < 0 else f"head {head} of one seed"
     title_panel(ax, f"{name}, {look_of_weights(weights).label}")
     ax.set_xlabel("position attended to")
-    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True))
 for (model, _), ax in zip(models, axes[:, 0], strict=True):
     ax.set_ylabel(lines(model, "predicted bit"))
 bar = figure.colorbar(image, ax=axes, label=OVER_UNIFORM_LABEL, shrink=0.6, extend="max")
