@@ -17,7 +17,7 @@ from memorization.figures.titles import title_of_figure
 from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
-HEADS = {"initial_heads": "random", "A_and_B_trainable": True}
+HEADS = ("initial_heads", "A_and_B_trainable")
 
 
 def kinds(table: pd.DataFrame) -> list[tuple[dict, pd.DataFrame]]:
@@ -27,14 +27,15 @@ def kinds(table: pd.DataFrame) -> list[tuple[dict, pd.DataFrame]]:
     the highest accuracy over all bits.
     """
     columns = condition_columns(table)
-    found = table.assign(**{key: value for key, value in HEADS.items() if key not in table})
+    varied = [key for key in HEADS if key in table]
+    found = table.assign(**{key: "" for key in HEADS if key not in varied})
     shown = []
     for (model, *heads), rows in found.groupby(["model", *HEADS], sort=False, dropna=False):
         of_conditions = [of_one for _, of_one in rows.groupby(columns, sort=False, dropna=False)]
         best = max(of_conditions, key=lambda of_one: of_one["accuracy_mean"].mean())
         look = look_of_model(model)
         style = {"color": look.colour, "marker": look.marker, "label": look.label}
-        if model == "dam":
+        if model == "dam" and varied:
             of_heads = look_of_heads(*heads)
             style = of_heads | {"label": f"DAM, {of_heads['label']}"}
         shown.append((style, best[columns].drop_duplicates()))

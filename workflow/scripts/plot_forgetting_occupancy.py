@@ -10,12 +10,13 @@ from memorization.figures.drawing import (
     draw_chance,
     draw_ideal_recall,
     draw_points,
+    label_lowest,
     legend_below,
     new_figure,
     save_figure,
     title_panel,
 )
-from memorization.figures.labels import ORANGE, RECALL_LABEL
+from memorization.figures.labels import ORANGE, RECALL_LABEL, lines
 from memorization.figures.selection import conditions, few, recall
 from memorization.figures.titles import title_of_figure
 from memorization.storage.log import start_log
@@ -53,7 +54,7 @@ for ax, (label, _, rows) in zip(axes[0], shown, strict=True):
     draw_panel(ax, rows)
     title_panel(ax, label)
     ax.set_ylim(-0.06, 1.06)
-axes[0, len(shown) // 2].set_xlabel("sequences drawn since the switch")
+label_lowest(figure, lines("sequences drawn", "since the switch"))
 axes[0, 0].set_ylabel(RECALL_LABEL)
 figure.suptitle(title_of_figure(snakemake, "Recall of the old set, and what the queue still holds"))
 legend_below(figure, axes)

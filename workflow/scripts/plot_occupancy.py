@@ -6,6 +6,7 @@ from memorization.figures.drawing import (
     draw_chance,
     draw_ideal,
     draw_points,
+    label_lowest,
     legend_below,
     log_axis,
     new_figure,
@@ -39,7 +40,7 @@ for ax, ((label, _, points), (_, _, line)) in zip(axes[0], shown, strict=True):
     title_panel(ax, label)
     log_axis(ax.xaxis)
     ax.set_ylim(-0.06, 1.06)
-axes[0, len(shown) // 2].set_xlabel("rank + 1")
+label_lowest(figure, "rank + 1")
 axes[0, 0].set_ylabel(RECALL_LABEL)
 figure.suptitle(title_of_figure(snakemake, "Recall of each rank, and what the queue holds of it"))
 legend_below(figure, axes)
