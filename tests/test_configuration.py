@@ -143,6 +143,17 @@ def test_the_reference_of_a_model_is_its_first_condition_or_the_one_that_is_name
     assert all(one["model"] == model for model, one in references.items())
 
 
+def test_a_model_without_the_settings_of_the_reference_is_compared_with_its_first_condition():
+    sizes = {"K": 30, "batch_size": 16, "num_iters_per_set": 100, "num_iters_per_epoch": 50}
+    attention = sizes | {"model": "one_layer_attention", "len_context": 12, "num_heads": 2}
+    dam = sizes | {"model": "dam", "N": 20, "H": 4}
+    conditions = [attention | {"sweep": {"lr": [1e-3, 1e-2]}}, dam | {"sweep": {"M": [50, 60]}}]
+    experiment = {"seeds": 2, "num_switches": 1, "conditions": conditions, "reference": {"M": 60}}
+    references = read_configuration({"experiments": {"queue": experiment}}, FIGURES).references["queue"]
+    assert references["dam"]["M"] == 60
+    assert references["one_layer_attention"]["lr"] == 1e-3
+
+
 def test_uniform_sampling_is_zipf_with_exponent_zero():
     config = configuration(sequence_sampling_distribution="uniform", zipf_exponent=2)
     assert read_configuration(config, FIGURES).runs[0].settings["zipf_exponent"] == 0

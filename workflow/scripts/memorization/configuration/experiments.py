@@ -395,11 +395,12 @@ def _references(
     references = {}
     for model, of_model in of_models.items():
         own = {key: value for key, value in given.items() if key in setting_schemas(model)}
-        matching = [settings for settings in of_model if _has(settings, own)]
+        # A model that has none of these settings keeps its first condition.
+        matching = [settings for settings in of_model if _has(settings, own)] if own else of_model[:1]
         if len(matching) == 1:
             references[model] = matching[0]
         elif not unknown:
-            told = " and ".join(f"{shown_key(key)} {shown(value)}" for key, value in own.items()) or "any setting"
+            told = " and ".join(f"{shown_key(key)} {shown(value)}" for key, value in own.items())
             number = f"{len(matching)} conditions" if matching else "no condition"
             mistakes.append(f"{path}: {number} of {model} with {told}; give settings that exactly one has")
     return mistakes, references
