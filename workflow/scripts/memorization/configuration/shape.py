@@ -150,8 +150,8 @@ class Experiment(Condition):
     )
     reference: Reference = Field(
         default_factory=lambda: Reference({}),
-        description="settings that one condition of each model has: the one that the others of its model are "
-        "compared with in the table `contrasts`; if there are none, the first condition of each model",
+        description="settings that one condition of a model has: the one that the others of its model are "
+        "compared with in the table `contrasts`; a model without them has its first condition",
     )
     figures: list[Figure] = Field(
         default_factory=list,
