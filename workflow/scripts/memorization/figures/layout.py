@@ -18,7 +18,7 @@ from matplotlib.textpath import TextPath
 from matplotlib.ticker import FixedFormatter
 
 # The largest figure, in inches: a page.
-PAGE = (12.0, 14.0)
+PAGE = (12.6, 14.0)
 # A panel that is smaller cannot be read, in inches.
 SMALLEST_PANEL = 1.0
 # A title or a legend needs this width, in inches.
@@ -44,7 +44,7 @@ class PanelFigure(Figure):
         super().__init__(figsize=PAGE)
         FigureCanvasAgg(self)
         # Many panels in a row share the width of a page.
-        self.get_layout_engine().set(wspace=0, w_pad=0.02 if columns > 6 else 0.04)
+        self.get_layout_engine().set(wspace=0, w_pad=0.03 if columns > 6 else 0.04)
         self.columns = columns
         self.panel_width = width
         self.panel_sizes = columns * width, sum(heights)
