@@ -44,7 +44,7 @@ class PanelFigure(Figure):
         super().__init__(figsize=PAGE)
         FigureCanvasAgg(self)
         # Many panels in a row share the width of a page.
-        self.get_layout_engine().set(wspace=0, w_pad=0.03 if columns > 6 else 0.04)
+        self.get_layout_engine().set(wspace=0, w_pad=0.02 if columns > 6 else 0.04)
         self.columns = columns
         self.panel_width = width
         self.panel_sizes = columns * width, sum(heights)
