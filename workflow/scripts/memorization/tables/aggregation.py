@@ -5,7 +5,6 @@ They are made over the seeds from what each run contributes: as a rule the mean 
 
 import math
 from collections.abc import Iterable
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -13,10 +12,10 @@ import pandas as pd
 from ..ideal_observer import TIE
 from ..sequences import HELD_OUT, rank_probabilities
 from .comparison import model_comparison  # noqa: F401
-from .contrasts import CONFIDENCE, paired_differences
+from .contrasts import paired_differences
 from .fits import FORMS, errors_of_other_seeds, fit_forgetting, half_life_of_curve, left_out_errors
 from .registry import TABLES, WITH_IDEAL
-from .student import two_sided_quantile
+from .student import CONFIDENCE, two_sided_quantile
 from .survival import median_times
 from .theory import (
     iteration_of_weights,
@@ -283,9 +282,7 @@ def capacity_by_epoch(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
     are the most so far: the weights of some epoch hold them, and they do not go up and down with the last steps.
     ``last_quarter`` is the share of them that the last quarter of the iterations on the set so far has added.
     """
-    ends = epochs["iter"] % args["num_iters_per_epoch"] == 0
-    current = epochs[ends & (epochs["sequence_set"] == epochs["current_set"])]
-    current = current.astype({"sequence_set": "int64", "iter": "int64"})
+    current = _tests_while_learning(epochs, args).astype({"sequence_set": "int64", "iter": "int64"})
     loss = current.groupby(["sequence_set", "iter"], sort=False)["loss"].mean()
     table = _bits_gained(loss, args).rename("bits").reset_index()
     curves = []
@@ -371,12 +368,13 @@ def aggregate(
     # Runs without rows would change the types of the columns.
     reduced = [rows for rows in reduced if len(rows)] or reduced[:1]
     tidy = _in_order_of_appearance(pd.concat(reduced, ignore_index=True), keys)
-    over_seeds = {
-        "contrasts": partial(paired_differences, conditions=distinct, references=references),
-        "contrasts_while_learning": partial(paired_differences, conditions=distinct, references=references),
-        "iterations_to_accuracy": median_times,
-    }.get(table, _means_and_intervals)
-    result = over_seeds(tidy, ["condition", *keys])
+    keys = ["condition", *keys]
+    if TABLES[table].paired:
+        result = paired_differences(tidy, keys, distinct, references)
+    elif table == "iterations_to_accuracy":
+        result = median_times(tidy, keys)
+    else:
+        result = _means_and_intervals(tidy, keys)
     swept = pd.DataFrame(distinct, index=range(len(distinct))).loc[result.pop("condition")]
     return pd.concat([swept.reset_index(drop=True), result], axis=1)
 

@@ -9,9 +9,8 @@ import math
 import numpy as np
 import pandas as pd
 
-from .student import two_sided_quantile
+from .student import CONFIDENCE, two_sided_quantile
 
-CONFIDENCE = 0.95
 # Smaller differences of an accuracy, or of a fraction of the ideal one, count as none.
 EQUIVALENCE_MARGIN = 0.02
 # The loss has no such margin: how much of it matters depends on how well a set is known.

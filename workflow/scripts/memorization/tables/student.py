@@ -6,6 +6,9 @@ SciPy has it too, but takes a quarter of the time of a small table to import.
 import math
 from functools import cache
 
+# The share of intervals that hold the true mean.
+CONFIDENCE = 0.95
+
 
 @cache
 def two_sided_quantile(confidence: float, degrees: int) -> float:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from .registry import TABLES
+from .student import CONFIDENCE
 
 
 def median_times(tidy: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
@@ -49,7 +50,7 @@ def median_with_interval(times: np.ndarray, reached: np.ndarray) -> tuple[float,
     with warnings.catch_warnings():
         # The band is undefined, NaN, where none or all remain.
         warnings.simplefilter("ignore", RuntimeWarning)
-        band = remaining.confidence_interval(0.95, method="log-log")
+        band = remaining.confidence_interval(CONFIDENCE, method="log-log")
     shares = remaining.probabilities, band.low.probabilities, band.high.probabilities
     return tuple(_first_at_half(remaining.quantiles, share) for share in shares)
 
