@@ -3,16 +3,18 @@
 It is drawn before the switch and at the end. There is a row for the first condition of each model.
 """
 
+from memorization.storage.log import start_log
+
+start_log(snakemake.log[0])
+
 from memorization.figures.drawing import new_figure, save_figure
 from memorization.figures.labels import OVER_UNIFORM_LABEL, look_of_weights
 from memorization.figures.selection import attention_by_pairs, attention_over_uniform, by_model, first_condition
 from memorization.figures.titles import title_of_figure
-from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
 NEEDS = ("a transformer",)
 PAIRS = [(0, 0), (0, 1), (1, 0), (1, 1)]
-start_log(snakemake.log[0])
 table = attention_over_uniform(read_table_of_group(snakemake.input.attention_maps))
 models = [
     (model, attention_by_pairs(first_condition(of_model)))
