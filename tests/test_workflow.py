@@ -298,6 +298,15 @@ def test_the_number_of_cores_the_folder_and_the_callers_shell_change_no_byte(ran
         assert (copy / path).read_bytes() == (ran / path).read_bytes(), path
 
 
+def test_a_mistake_in_the_code_of_a_job_is_told_in_one_line_before_any_job(copy):
+    module = copy / "workflow" / "scripts" / "memorization" / "models" / "dam.py"
+    module.write_text(module.read_text() + "\ndef (")
+    result = snakemake(copy, "-n", *TARGETS, check=False)
+    line = len(module.read_text().splitlines())
+    assert result.stderr.splitlines()[-1] == f"{module}: line {line}: invalid syntax"
+    assert result.returncode != 0
+
+
 def test_a_job_that_fails_says_why_in_one_line_and_in_its_log(copy):
     write_config(copy, memory={"device": "cuda"})
     run = copy / "cache" / "memory" / "dam_seed_0" / "dam_seed_0"
