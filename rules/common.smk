@@ -8,6 +8,7 @@ from memorization.configuration.experiments import ConfigurationError, read_conf
 from memorization.configuration.identity import identity
 from memorization.configuration.settings import Stage, settings_from, settings_until
 from memorization.configuration.trunks import shared_training, trunk_name, trunks_of
+from memorization.environment import set_environment_of_jobs
 from memorization.storage.code_version import code_version
 from memorization.storage.folder_lock import FolderInUseError, hold_folder
 from memorization.tables.registry import (
@@ -16,6 +17,11 @@ from memorization.tables.registry import (
     needs_of_figure,
     numbers_of_table,
     tables_of_figure,
+)
+
+# Jobs inherit it, and on a cluster this file is read again on each node.
+set_environment_of_jobs(
+    os.environ, Path(".snakemake"), conda="conda" in map(str, workflow.deployment_settings.deployment_method)
 )
 
 REPOSITORY = Path(workflow.basedir)
@@ -29,8 +35,15 @@ try:
     configuration = read_configuration(config, NEEDS_OF_FIGURE)
     NUMBERS = {table: numbers_of_table(table) for table in TABLES}
     CLAIMS = read_claims(configuration, {name: table.keys for name, table in TABLES.items()}, NUMBERS)
+    # Reads every module that a job imports: a mistake in one is told here, before any job runs.
+    for path in sorted((REPOSITORY / "workflow/scripts").glob("*.py")):
+        code_version(path.name)
+    for model in sorted({run.settings["model"] for run in configuration.runs}):
+        code_version("train.py", model)
 except (ConfigurationError, FigureScriptError) as error:
     raise SystemExit(str(error))
+except SyntaxError as error:
+    raise SystemExit(f"{error.filename}: line {error.lineno}: {error.msg}")
 
 # Jobs read it from the configuration, not from a parameter: another value computes nothing again.
 config["checkpoint_seconds"] = configuration.checkpoint_seconds
