@@ -1,4 +1,3 @@
-import os
 import re
 import sys
 from pathlib import Path
@@ -9,7 +8,7 @@ from memorization.configuration.identity import identity
 from memorization.configuration.settings import Stage, settings_from, settings_until
 from memorization.configuration.trunks import shared_training, trunk_name, trunks_of
 from memorization.storage.code_version import code_version
-from memorization.storage.folder_lock import FolderInUseError, hold_folder
+from memorization.storage.folder_lock import keep_calls_apart
 from memorization.tables.registry import (
     TABLES,
     FigureScriptError,
@@ -17,6 +16,9 @@ from memorization.tables.registry import (
     numbers_of_table,
     tables_of_figure,
 )
+
+# In place of Snakemake's own lock, which a killed process leaves behind (profiles/default has `nolock`).
+keep_calls_apart(workflow)
 
 REPOSITORY = Path(workflow.basedir)
 PLOTS = {
@@ -55,13 +57,6 @@ onstart:
     limit = getattr(workflow.scheduler, "job_rate_limiter", None)
     if limit and limit.max_jobs >= 100 * limit.timespan:
         workflow.scheduler.job_rate_limiter = None
-    # In place of Snakemake's own lock, which a killed process leaves behind (profiles/default has `nolock`).
-    if workflow.is_main_process:
-        try:
-            hold_folder(".snakemake/running")
-        except FolderInUseError as error:
-            print(error, file=sys.stderr)
-            os._exit(1)
 
 
 wildcard_constraints:
