@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..tables.registry import key_columns
 from .cache import csv_text, read_pickle, read_table
 from .provenance import SUFFIX, sha256
 
@@ -106,7 +107,8 @@ def _difference(recorded: dict[str, list], name: str, folder: Path) -> str:
     try:
         if name.endswith(".csv") and (folder / name).with_suffix(".parquet").exists():
             table = f"{name.removesuffix('.csv')}.parquet"
-            if csv_text(read_table(folder / table)) != (folder / name).read_bytes():
+            content = read_table(folder / table)
+            if csv_text(content, key_columns(content)) != (folder / name).read_bytes():
                 return f"is not the text of {Path(table).name}"
             name = table
         found = _summary_of_file(folder / name)
