@@ -10,6 +10,7 @@ from memorization.configuration.settings import Stage, settings_from, settings_u
 from memorization.configuration.trunks import shared_training, trunk_name, trunks_of
 from memorization.environment import set_environment_of_jobs
 from memorization.storage.code_version import code_version
+from memorization.storage.commit import tell_jobs_the_code
 from memorization.storage.folder_lock import keep_calls_apart
 from memorization.tables.registry import (
     TABLES,
@@ -60,8 +61,10 @@ RUN = f"{configuration.cache_dir}/{{group}}/{{run}}/{{run}}"
 # The same of a trunk. No experiment's name begins with an underscore.
 TRUNK = f"{configuration.cache_dir}/_trunks/{{trunk}}/{{trunk}}"
 
-if workflow.is_main_process and (saved := shared_training(configuration.runs)):
-    print(saved, file=sys.stderr)
+if workflow.is_main_process:
+    tell_jobs_the_code()
+    if saved := shared_training(configuration.runs):
+        print(saved, file=sys.stderr)
 
 
 onstart:

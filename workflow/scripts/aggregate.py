@@ -7,7 +7,7 @@ start_log(snakemake.log[0])
 from memorization.storage.cache import read_table, write_table
 from memorization.storage.provenance import write_provenance
 from memorization.tables.aggregation import aggregate
-from memorization.tables.registry import TABLES
+from memorization.tables.registry import TABLES, key_columns
 
 name = snakemake.wildcards.table
 table = aggregate(
@@ -18,5 +18,5 @@ table = aggregate(
     snakemake.params.references,
 )
 for path in snakemake.output:
-    write_table(table, path)
+    write_table(table, path, exact=key_columns(table))
 write_provenance(snakemake)

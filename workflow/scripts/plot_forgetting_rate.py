@@ -27,7 +27,7 @@ from memorization.figures.drawing import (
     note,
     save_figure,
 )
-from memorization.figures.labels import MARKERS, lines, ordered_colours
+from memorization.figures.labels import MARKERS, lines, number_labels, ordered_colours
 from memorization.figures.selection import by_model, recall
 from memorization.figures.titles import title_of_figure
 from memorization.tables.registry import read_table_of_group
@@ -117,12 +117,13 @@ axes[0, 0].set_ylabel("recall of the old set")
 axes[1, 0].set_ylabel(lines("half-life of the old set", "(sequences drawn)"))
 title = title_of_figure(snakemake, "How fast a set is forgotten at several learning rates and batch sizes")
 figure.suptitle(title)
+words = number_labels(rates)
 of_batch = {"color": "0.4", "linestyle": ""}
 legend_below(
     figure,
     axes,
     [
-        *(Line2D([], [], color=colour, label=f"learning rate {lr:g}") for lr, colour in colours.items()),
+        *(Line2D([], [], color=colour, label=f"learning rate {words[lr]}") for lr, colour in colours.items()),
         *(Line2D([], [], **of_batch, marker=marker, label=f"batch {size}") for size, marker in markers.items()),
         Line2D([], [], **IDEAL, label="ideal observer"),
         Line2D([], [], **REFERENCE, label="chance"),

@@ -11,13 +11,14 @@ import pickle
 import platform
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..number_texts import exact_text
 from .file_system import errors_name, flush_file, flush_folder, remove_if_possible
 from .unpickling import DamagedPickleError, OfArray, SafeUnpickler
 
@@ -189,18 +190,26 @@ def _as_bytes(bits: np.ndarray) -> np.ndarray:
     return bits.astype(np.int8, copy=False)
 
 
-def write_table(table: "pd.DataFrame", path: str | Path) -> None:
-    """Write a tidy table as ``.parquet`` or ``.csv``; the ending of ``path`` decides."""
+def write_table(table: "pd.DataFrame", path: str | Path, exact: Collection[str] = ()) -> None:
+    """Write a tidy table as ``.parquet`` or ``.csv``; the ending of ``path`` decides.
+
+    In a ``.csv``, floats have six digits, and those of the columns ``exact`` as many as they need.
+    """
     with atomic_write(path) as file:
         if Path(path).suffix == ".csv":
-            file.write(csv_text(table))
+            file.write(csv_text(table, exact))
         else:
             table.to_parquet(file, index=False)
 
 
-def csv_text(table: "pd.DataFrame") -> bytes:
-    """Return a table as the text of a ``.csv``, floats with six digits."""
-    return table.to_csv(index=False, float_format="%.6g").encode()
+def csv_text(table: "pd.DataFrame", exact: Collection[str] = ()) -> bytes:
+    """Return a table as the text of a ``.csv``, floats with six digits.
+
+    The numbers of the columns ``exact`` are read back as they are.
+    """
+    floats = [column for column in exact if table[column].dtype.kind == "f"]
+    texts = {column: table[column].map(exact_text, na_action="ignore").astype(object) for column in floats}
+    return table.assign(**texts).to_csv(index=False, float_format="%.6g").encode()
 
 
 def read_table(
