@@ -18,10 +18,7 @@ from memorization.tables.registry import (
     tables_of_figure,
 )
 
-REPOSITORY = Path(workflow.basedir)
-PLOTS = {
-    path.stem.removeprefix("plot_"): path for path in sorted((REPOSITORY / "workflow/scripts").glob("plot_*.py"))
-}
+PLOTS = {path.stem.removeprefix("plot_"): path for path in sorted(SCRIPTS.glob("plot_*.py"))}
 
 try:
     TABLES_OF_FIGURE = {figure: tables_of_figure(script) for figure, script in PLOTS.items()}
