@@ -28,10 +28,7 @@ set_environment_of_jobs(
 # In place of Snakemake's own lock, which a killed process leaves behind (profiles/default has `nolock`).
 keep_calls_apart(workflow)
 
-REPOSITORY = Path(workflow.basedir)
-PLOTS = {
-    path.stem.removeprefix("plot_"): path for path in sorted((REPOSITORY / "workflow/scripts").glob("plot_*.py"))
-}
+PLOTS = {path.stem.removeprefix("plot_"): path for path in sorted(SCRIPTS.glob("plot_*.py"))}
 
 try:
     TABLES_OF_FIGURE = {figure: tables_of_figure(script) for figure, script in PLOTS.items()}

@@ -613,9 +613,18 @@ def test_a_bad_file_ends_a_dry_run_with_a_line_for_each_mistake(content, expecte
 
 
 @pytest.mark.slow
-def test_snakemake_names_an_absent_file_in_the_last_line_of_its_own_message(repository):
-    *_, last = refusal(repository, "--configfile", "config/absent.yaml")
-    assert last == "FileNotFoundError: [Errno 2] No such file or directory: 'config/absent.yaml'"
+@pytest.mark.parametrize(
+    "call, expected",
+    [
+        (["--configfile", "config/smoke.yaml", "dam_memory"], "dam_memory: is not a file that is there. "),
+        (["--configfile", "config/absent.yaml"], "config/absent.yaml: is not a file that is there. "),
+        (["--config", "first_seed=1", "dam_memory"], "dam_memory: is not key=value. Snakemake"),
+    ],
+    ids=["a target", "an absent file", "a target after --config"],
+)
+def test_a_word_that_snakemake_takes_for_a_file_or_a_value_is_named_in_one_line(call, expected, repository):
+    (line,) = refusal(repository, *call)
+    assert line.startswith(expected) and line.endswith("or after --")
 
 
 @pytest.mark.slow
