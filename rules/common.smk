@@ -37,7 +37,7 @@ try:
     NUMBERS = {table: numbers_of_table(table) for table in TABLES}
     CLAIMS = read_claims(configuration, {name: table.keys for name, table in TABLES.items()}, NUMBERS)
     # Reads every module that a job imports: a mistake in one is told here, before any job runs.
-    for path in sorted((REPOSITORY / "workflow/scripts").glob("*.py")):
+    for path in sorted(SCRIPTS.glob("*.py")):
         code_version(path.name)
     for model in sorted({run.settings["model"] for run in configuration.runs}):
         code_version("train.py", model)
