@@ -31,6 +31,8 @@ INSTRUCTION_SETS = (
     "MKL_DEBUG_CPU_TYPE", "MKL_ENABLE_INSTRUCTIONS", "NPY_DISABLE_CPU_FEATURES", "NPY_ENABLE_CPU_FEATURES",
     "ONEDNN_CPU_ISA_HINTS", "ONEDNN_MAX_CPU_ISA", "OPENBLAS_CORETYPE",
 )  # fmt: skip
+# With the last one a program is given other functions than those of its libraries.
+RECORDED_VARIABLES = (*INSTRUCTION_SETS, "LD_PRELOAD")
 # The code may change while a job runs: it has imported its modules at its start.
 CODE = code_of_job()
 
@@ -110,7 +112,7 @@ def machine() -> dict[str, Any]:
     return {
         "processor": processor(),
         "instructions_of_numpy": np.show_config(mode="dicts")["SIMD Extensions"].get("found", []),
-        "environment": {name: os.environ[name] for name in INSTRUCTION_SETS if name in os.environ},
+        "environment": {name: os.environ[name] for name in RECORDED_VARIABLES if name in os.environ},
     }
 
 
