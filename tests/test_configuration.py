@@ -169,11 +169,11 @@ def test_every_mistake_is_reported_at_once_and_each_once():
     sweep = {"freeze": ["none", "nothing"], "num_mlp_layers": [1, -1]}
     config = configuration(K=0, lrr=1, seeds=0, figures=["by_epok"], sweep=sweep)
     config["cache"] = "cache"
-    lines = sorted(line.partition(", attention_maps")[0] for line in mistakes_of(config))
+    lines = sorted(line.partition(", attention_similarity")[0] for line in mistakes_of(config))
     assert lines == [
         "cache: unknown key; did you mean cache_dir?",
         "experiments.freeze.K: 0 is not a positive integer",
-        'experiments.freeze.figures: "by_epok" is not one of attention_by_bits',
+        'experiments.freeze.figures: "by_epok" is not one of attention_maps',
         "experiments.freeze.lrr: unknown setting; did you mean lr?",
         "experiments.freeze.seeds: 0 is not an integer from 1 to 1000",
         'experiments.freeze.sweep.freeze: "nothing" is not one of none, attention, mlp, embeddings',
@@ -338,8 +338,8 @@ CHANGED = [
     ("seeds: 2", "seeds: 0", ".seeds: 0 is not an integer from 1 to 1000"),
     ("seeds: 2", "seeds: true", ".seeds: true is not an integer from 1 to 1000"),
     # Figures.
-    ("[by_epoch]", "[by_epok]", '.figures: "by_epok" is not one of attention_by_bits'),
-    ("[by_epoch]", "[[by_epoch]]", '.figures: ["by_epoch"] is not one of attention_by_bits'),
+    ("[by_epoch]", "[by_epok]", '.figures: "by_epok" is not one of attention_maps'),
+    ("[by_epoch]", "[[by_epoch]]", '.figures: ["by_epoch"] is not one of attention_maps'),
     ("[by_epoch]", "by_epoch", '.figures: "by_epoch" is not a list of figures'),
     ("[by_epoch]", "[occupancy]", ".figures: occupancy needs the model dam: set model to dam, or add a condition"),
     ("[by_epoch]", "[capacity]", ".figures: capacity needs a sweep of K: give K several values in sweep"),
@@ -516,8 +516,8 @@ DAM = [
         "figures: contrasts needs two conditions of one model: give a setting several values in sweep",
     ),
     (
-        "figures: [attention_by_bits]",
-        "figures: attention_by_bits needs a transformer: set model to one_layer_attention",
+        "saved_iters: [1], figures: [explained]",
+        "figures: explained needs a transformer: set model to one_layer_attention",
     ),
     *(
         (
@@ -613,9 +613,18 @@ def test_a_bad_file_ends_a_dry_run_with_a_line_for_each_mistake(content, expecte
 
 
 @pytest.mark.slow
-def test_snakemake_names_an_absent_file_in_the_last_line_of_its_own_message(repository):
-    *_, last = refusal(repository, "--configfile", "config/absent.yaml")
-    assert last == "FileNotFoundError: [Errno 2] No such file or directory: 'config/absent.yaml'"
+@pytest.mark.parametrize(
+    "call, expected",
+    [
+        (["--configfile", "config/smoke.yaml", "dam_memory"], "dam_memory: is not a file that is there. "),
+        (["--configfile", "config/absent.yaml"], "config/absent.yaml: is not a file that is there. "),
+        (["--config", "first_seed=1", "dam_memory"], "dam_memory: is not key=value. Snakemake"),
+    ],
+    ids=["a target", "an absent file", "a target after --config"],
+)
+def test_a_word_that_snakemake_takes_for_a_file_or_a_value_is_named_in_one_line(call, expected, repository):
+    (line,) = refusal(repository, *call)
+    assert line.startswith(expected) and line.endswith("or after --")
 
 
 @pytest.mark.slow

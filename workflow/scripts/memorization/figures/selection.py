@@ -114,19 +114,6 @@ def attention_over_uniform(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(over_uniform=table["attention_mean"] * table["predicted_position"] - 1)
 
 
-def attention_by_pairs(of_condition: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return, for each moment, ``over_uniform`` by pair of bits (rows) and head.
-
-    It is a mean over positions. Without single heads there is one column, −1, for the mean over the heads.
-    """
-    # A bit that attends to itself has only two pairs; the positions before it have all four.
-    cells = of_condition[of_condition["key_position"] < of_condition["predicted_position"] - 1]
-    if (cells["head"] >= 0).any():
-        cells = cells[cells["head"] >= 0]
-    means = cells.groupby(["weights", "query_bit", "key_bit", "head"])["over_uniform"].mean().unstack("head")
-    return {weights: means.loc[weights] for weights in MOMENTS_OF_ATTENTION if weights in means.index}
-
-
 def head_and_moments(of_condition: pd.DataFrame) -> list[tuple[int, str]]:
     """Return the heads and the weights of which a map is drawn.
 
