@@ -269,28 +269,27 @@ def test_a_figure_is_traced_from_any_folder(tmp_path, monkeypatch):
 HALF_MERGED = '{\n<<<<<<< HEAD\n "rule": "a"\n=======\n "rule": "b"\n>>>>>>> other\n}'
 
 
-@pytest.mark.parametrize("content", ["", HALF_MERGED, "[1, 2]", "null", '{"rule": "plot"}', "\udcff", "[" * 10**5])
-def test_a_damaged_sidecar_is_one_line_and_the_other_files_are_traced(content, tmp_path, caplog):
-    write_provenance(job(tmp_path, "aggregate", [], "a.parquet"))
-    write_provenance(job(tmp_path, "aggregate", [], "b.parquet"))
-    write_provenance(job(tmp_path, "plot", ["a.parquet", "b.parquet"], "figure.png"))
-    sidecar = tmp_path / "a.parquet.provenance.json"
-    sidecar.write_text(content, errors="surrogateescape")
-    _, a, b = trace(tmp_path / "figure.png")
-    assert a.startswith(f"  {tmp_path}/a.parquet: its provenance is damaged; make it again: snakemake")
-    assert b.startswith(f"  {tmp_path}/b.parquet: aggregate, code ")
+def test_a_damaged_sidecar_is_one_line_and_the_other_files_are_traced(tmp_path, caplog):
+    damages = ["", HALF_MERGED, "[1, 2]", "null", '{"rule": "plot"}', "\udcff", "[" * 10**5]
+    for i in range(len(damages) + 1):
+        write_provenance(job(tmp_path, "aggregate", [], f"{i}.parquet"))
+    write_provenance(job(tmp_path, "plot", [f"{i}.parquet" for i in range(len(damages) + 1)], "figure.png"))
+    for i, content in enumerate(damages):
+        (tmp_path / f"{i}.parquet.provenance.json").write_text(content, errors="surrogateescape")
+    _, *damaged, sound = trace(tmp_path / "figure.png")
+    for i, line in enumerate(damaged):
+        assert line.startswith(f"  {tmp_path}/{i}.parquet: its provenance is damaged; make it again: snakemake")
+    assert sound.startswith(f"  {tmp_path}/{len(damages)}.parquet: aggregate, code ")
     assert machines_of([str(tmp_path / "figure.png")]) == [processor()]
-    assert "a.parquet: its provenance is damaged" in caplog.text
+    assert caplog.text.count("its provenance is damaged") == len(damages)
 
 
 @pytest.mark.parametrize(
     ("given", "line"),
     [
         ("results", "results is a folder; give one file in it"),
-        ("no.png", "there is no file no.png in "),
         ("results/no/figure.png", "there is no file results/no/figure.png in "),
         ("table.csv", "table.csv: has no provenance"),
-        ("table.csv/figure.png", "there is no file table.csv/figure.png in "),
     ],
 )
 def test_what_cannot_be_traced_is_one_line(given, line, tmp_path):

@@ -98,9 +98,11 @@ def hash_of_code() -> str:
     try:
         for part in (REPOSITORY / part for part in CODE_PATHS):
             for file in sorted(part.rglob("*") if part.is_dir() else [part]):
+                name = file.relative_to(REPOSITORY)
                 # What Python and editors leave behind is no code.
-                if "__pycache__" not in file.parts and not file.name.startswith(".") and file.is_file():
-                    content.update(os.fsencode(file.relative_to(REPOSITORY)) + b"\n" + file.read_bytes())
+                left = any(one.startswith((".", "__pycache__")) for one in name.parts)
+                if not left and file.is_file():
+                    content.update(os.fsencode(name) + b"\n" + file.read_bytes())
     except OSError:
         return UNKNOWN
     return content.hexdigest()[:16]

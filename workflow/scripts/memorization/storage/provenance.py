@@ -18,6 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from ..environment import INSTRUCTION_SETS
 from .cache import atomic_write, how_to_make_again
 from .commit import code_of_job
 
@@ -25,12 +26,9 @@ LIBRARIES = ("torch", "numpy", "pandas", "pyarrow", "scipy", "matplotlib", "snak
 SUFFIX = ".provenance.json"
 # What every sidecar says, in every version.
 PARTS = {"sha256": str, "rule": str, "params": dict, "inputs": dict, "code": dict, "processor": str}
-# Variables by which a library takes other instructions. The workflow leaves them as they are.
-INSTRUCTION_SETS = (
-    "ATEN_CPU_CAPABILITY", "DNNL_CPU_ISA_HINTS", "DNNL_MAX_CPU_ISA", "GLIBC_TUNABLES", "MKL_CBWR",
-    "MKL_DEBUG_CPU_TYPE", "MKL_ENABLE_INSTRUCTIONS", "NPY_DISABLE_CPU_FEATURES", "NPY_ENABLE_CPU_FEATURES",
-    "ONEDNN_CPU_ISA_HINTS", "ONEDNN_MAX_CPU_ISA", "OPENBLAS_CORETYPE",
-)  # fmt: skip
+# Variables that change numbers and that the workflow leaves as they are. By the last one a program is given other
+# functions than those of its libraries.
+RECORDED_VARIABLES = (*INSTRUCTION_SETS, "LD_PRELOAD")
 # The code may change while a job runs: it has imported its modules at its start.
 CODE = code_of_job()
 
@@ -110,7 +108,7 @@ def machine() -> dict[str, Any]:
     return {
         "processor": processor(),
         "instructions_of_numpy": np.show_config(mode="dicts")["SIMD Extensions"].get("found", []),
-        "environment": {name: os.environ[name] for name in INSTRUCTION_SETS if name in os.environ},
+        "environment": {name: os.environ[name] for name in RECORDED_VARIABLES if name in os.environ},
     }
 
 
