@@ -166,7 +166,7 @@ def test_a_training_killed_while_its_provenance_is_written_is_not_trained_again(
 
 
 def signalled(number, handler=signal.SIG_DFL):
-    """Return what makes a training get a signal in its seventh iteration, and how it handles it from its start."""
+    """Return what sends a training a signal in its seventh iteration; it begins with this ``handler`` of it."""
 
     def patch():
         signal.signal(number, handler)

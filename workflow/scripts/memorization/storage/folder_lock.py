@@ -40,7 +40,7 @@ class FolderInUseError(RuntimeError):
 
 
 def keep_calls_apart(workflow: Any, path: str | Path = ".snakemake/running") -> None:
-    """Let the calls of Snakemake that write or delete hold the lock ``path`` while they last.
+    """Let each call of Snakemake that writes or deletes hold the lock ``path``.
 
     ``workflow`` is the object of this name in a Snakefile. A call that finds the lock held ends in one line, with
     nothing changed. Calls that only read, and the jobs of a run, do not ask for the lock. Snakemake's `onstart`
@@ -53,7 +53,7 @@ def keep_calls_apart(workflow: Any, path: str | Path = ".snakemake/running") -> 
 
 
 def _holding(path: str | Path, method: Callable) -> Callable:
-    """Return ``method`` so that it holds the lock ``path`` from its beginning to its end."""
+    """Return ``method`` so that it holds the lock ``path`` while it runs."""
 
     @functools.wraps(method)
     def held(*args: Any, **kwargs: Any) -> Any:
@@ -72,10 +72,11 @@ def _holding(path: str | Path, method: Callable) -> Callable:
 
 
 def hold_folder(path: str | Path) -> AbstractContextManager:
-    """Take the lock ``path``, and return what holds it until it is closed or the process ends, even if killed.
+    """Take the lock ``path`` and return what holds it.
 
-    If the file system has no locks, one of this machine keeps its processes apart, and a line says so. Raises
-    `FolderInUseError` if another process holds the lock, and `OSError` with the file's name if there is an error.
+    It is held until that is closed or the process ends, even if it is killed. If the file system has no locks, one
+    of this machine keeps its processes apart, and a line says so. Raises `FolderInUseError` if another process
+    holds the lock, and `OSError` with the name of the lock if it cannot be taken.
     """
     path = Path(path)
     with errors_name(path):
@@ -94,7 +95,10 @@ def hold_folder(path: str | Path) -> AbstractContextManager:
 
 
 def _hold_on_this_machine(path: Path, reason: str) -> AbstractContextManager:
-    """Take a socket's name that is made from ``path``: one process of a machine can have it, in no file system."""
+    """Take the name of a socket that stands for the lock ``path``.
+
+    One process of a machine at a time can have it, and it needs no file system.
+    """
     name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()
     holder = socket.socket(socket.AF_UNIX)
     apart = "only the runs of this machine are kept apart in this folder"

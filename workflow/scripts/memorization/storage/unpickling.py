@@ -332,7 +332,10 @@ def _load_next(file: IO[bytes], unpickler: Callable[[IO[bytes]], pickle.Unpickle
 
 @contextmanager
 def _in_memory(file: IO[bytes]) -> Iterator[bytes | mmap.mmap]:
-    """Yield the bytes of an open file, mapped into memory; if its file system cannot do so, read into it."""
+    """Yield the bytes of an open file, mapped into memory.
+
+    They are read into memory if the file system cannot map a file.
+    """
     try:
         content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
