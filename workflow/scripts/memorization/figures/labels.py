@@ -234,7 +234,10 @@ def condition_label(condition: dict[str, Any], table: pd.DataFrame) -> str:
 
 
 def _value_label(name: str, value: Any, among: pd.Series) -> str:
-    """Return a setting with its value in words, which no other value ``among`` those of the setting has."""
+    """Return a setting with its value in words.
+
+    No other value ``among`` those of the setting has the same words.
+    """
     if name == "model":
         return look_of_model(value).label
     if (name, value) in _VALUES:
@@ -246,7 +249,7 @@ def _value_label(name: str, value: Any, among: pd.Series) -> str:
 
 
 def number_labels(values: Iterable[Any]) -> dict[float, str]:
-    """Return the text that a figure shows for each number among the swept ``values`` of a setting."""
+    """Return the text of each number among the swept ``values`` of a setting."""
     numbers = (value for value in set(values) if isinstance(value, int | float | np.number))
     return distinct_texts(value for value in numbers if np.isfinite(value))
 

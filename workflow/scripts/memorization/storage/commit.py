@@ -1,4 +1,4 @@
-"""The commit of the code that a workflow runs, asked for once and told to its jobs.
+"""The commit of the code, asked for once a workflow and told to its jobs.
 
 The record is about the moment at which the workflow starts. A job also tells whether a file of the code is another
 one when it starts itself.
@@ -46,15 +46,15 @@ def code_of_job() -> dict[str, Any]:
 
 
 def code_in_git() -> dict[str, Any]:
-    """Return the commit of the repository, and whether its code has uncommitted changes.
+    """Return the commit of the repository, and whether its code has changes.
 
-    They are ``unknown`` and None if the folder of the workflow is not the top of a repository or of a worktree, as
-    after the download of an archive, or if git is absent, refuses or takes too long.
+    Changes are those that are not committed. The two are ``unknown`` and None if the folder of the workflow is not
+    the top of a repository or of a worktree, as after the download of an archive, or if git is absent, refuses or
+    takes too long.
     """
     try:
-        inside, folder, commit = _git("rev-parse", "--is-inside-work-tree", "--show-prefix", "HEAD").split(b"\n")[
-            :3
-        ]
+        answer = _git("rev-parse", "--is-inside-work-tree", "--show-prefix", "HEAD")
+        inside, folder, commit, _ = answer.split(b"\n")
     except (OSError, subprocess.SubprocessError, ValueError):
         return {"commit": UNKNOWN, "dirty": None}
     # With a folder, the repository is another one, in which this one lies.

@@ -113,7 +113,10 @@ def machine() -> dict[str, Any]:
 
 
 def instructions_of_torch() -> str | None:
-    """Return the instruction set that torch has chosen, such as AVX2; None if the job does without torch."""
+    """Return the instruction set that torch has chosen, such as AVX2.
+
+    It is None if the job does without torch.
+    """
     torch = sys.modules.get("torch")
     return torch.backends.cpu.get_cpu_capability() if torch else None
 
@@ -156,7 +159,10 @@ def machines_of(paths: Iterable[str]) -> list[str]:
 
 
 def name_of_machine(record: dict[str, Any]) -> str:
-    """Return the processor that a record names, and the variables that make it another one."""
+    """Return the processor that a record names, with its variables.
+
+    By these variables libraries compute as on another processor.
+    """
     variables = [f"{name}={value}" for name, value in record.get("environment", {}).items()]
     return record["processor"] + (f" under {' '.join(variables)}" if variables else "")
 
