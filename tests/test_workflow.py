@@ -268,7 +268,7 @@ def test_a_new_setting_computes_nothing_again_and_is_known_to_every_job(copy):
 
 
 def test_the_number_of_cores_the_folder_and_the_callers_shell_change_no_byte(ran, copy, tmp_path):
-    """The variables are those that changed bytes, failed the figures, or kept jobs from ending."""
+    """The variables are those that changed bytes or failed the figures."""
     settings = tmp_path / "home" / ".config" / "matplotlib" / "matplotlibrc"
     settings.parent.mkdir(parents=True)
     settings.write_text("text.usetex: True\nfont.size: 30\nbackend: Qt4Agg\n")
@@ -282,7 +282,6 @@ def test_the_number_of_cores_the_folder_and_the_callers_shell_change_no_byte(ran
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "OMP_DYNAMIC": "true",
         "OMP_THREAD_LIMIT": "1",
-        "PYTHONINSPECT": "1",
         "PYTHONPATH": f"{tmp_path}/another_clone",
         "SOURCE_DATE_EPOCH": "1",
         "TMPDIR": "/nowhere",

@@ -34,7 +34,7 @@ _REMOVED_OF_PYTHON = {
     "PYTHONWARNINGS",
 }  # fmt: skip
 _SET = {
-    # No difference between threads that OpenMP gives when there is little else to do and those that it does not.
+    # A job has its number of threads also if the machine is busy.
     "OMP_DYNAMIC": "false",
     "MKL_DYNAMIC": "false",
     "PYTHONHASHSEED": "0",
@@ -66,7 +66,10 @@ def set_environment_of_jobs(environment: MutableMapping[str, str], folder: Path,
 
 
 def _has_another_library(path: str) -> bool:
-    """Tell whether a folder has the library of another clone, which a job would import instead of its own."""
+    """Tell whether a folder has the library of another clone.
+
+    A job would import that one in place of its own.
+    """
     library = Path(path or ".") / __package__
     return library.is_dir() and not library.samefile(Path(__file__).parent)
 
