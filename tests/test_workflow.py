@@ -265,10 +265,14 @@ def test_the_content_of_a_script_decides_and_not_its_date(copy):
     add_a_line(copy, "train.py")
     jobs = planned(copy)
     assert {group: jobs[group]["train"] for group in jobs} == {"memory": 2, "freeze": 2}
-    # Back to what was run, as when one branch is left for another and taken up again; all files are newer.
+    # Back to what was run, as when one branch is left for another and taken up again. All files of the repository
+    # are newer, and so is a result.
     script.write_text(before)
-    for path in (copy / "workflow").rglob("*.py"):
-        os.utime(path)
+    made = {"cache", "results", ".snakemake"}
+    for path in copy.rglob("*"):
+        if not made & {*path.relative_to(copy).parts}:
+            os.utime(path)
+    os.utime(next((copy / "cache" / "memory").glob("*/*_sequences.pkl")))
     assert planned(copy) == {}
     # A cluster's profile changes nothing of it.
     assert planned(copy, "--profile", "profiles/slurm", *TARGETS) == {}
