@@ -59,13 +59,24 @@ def amount_of(runs: Collection[Run], trunks: Mapping[str, Settings]) -> Amount:
 def amount_of_run(settings: Settings) -> Amount:
     """Return what one run asks for, its trunk not counted in the bytes."""
     rows = rows_of_tables(settings)
-    return Amount(sum(lengths_of_sets(settings)), sum(rows.values()), bytes_of_run(settings, rows))
+    return Amount(num_iterations(settings), sum(rows.values()), bytes_of_run(settings, rows))
 
 
-def lengths_of_sets(settings: Settings) -> list[int]:
-    """Return how many iterations each set of a run is trained on."""
+def sets_and_lengths(settings: Settings) -> list[tuple[range, int]]:
+    """Return the sets of a run, those before the last together, with the iterations on each.
+
+    The first one is apart, because no switch is before it.
+    """
+    num_switches, last = settings["num_switches"], settings["num_iters_of_last_set"]
+    if not num_switches:
+        return [(range(1), last)]
     per_set = settings["num_iters_per_set"]
-    return [per_set] * settings["num_switches"] + [settings["num_iters_of_last_set"]]
+    return [(range(1), per_set), (range(1, num_switches), per_set), (range(num_switches, num_switches + 1), last)]
+
+
+def num_iterations(settings: Settings) -> int:
+    """Return the number of iterations of a run."""
+    return sum(len(sets) * length for sets, length in sets_and_lengths(settings))
 
 
 def rows_of_tables(settings: Settings) -> dict[str, int]:
@@ -93,7 +104,10 @@ def num_weights(settings: Settings) -> int:
 
 def num_saved(settings: Settings) -> int:
     """Return how many weights ``saved_iters`` asks for."""
-    return sum(t <= length for length in lengths_of_sets(settings) for t in settings["saved_iters"])
+    return sum(
+        len(sets) * sum(t <= length for t in settings["saved_iters"])
+        for sets, length in sets_and_lengths(settings)
+    )
 
 
 def num_predicted(number: int) -> int:
@@ -104,19 +118,19 @@ def num_predicted(number: int) -> int:
 
 def num_epochs(settings: Settings) -> int:
     """Return the number of epochs of a run."""
-    return sum(lengths_of_sets(settings)) // settings["num_iters_per_epoch"]
+    return num_iterations(settings) // settings["num_iters_per_epoch"]
 
 
 def num_tests(settings: Settings) -> int:
     """Return how many sequences are tested during a training, each time counted."""
     epoch, of_set = settings["num_iters_per_epoch"], -(-settings["K"] // settings["test_stride"])
     tested = 0
-    for sequence_set, length in enumerate(lengths_of_sets(settings)):
-        after_switch = [
-            t for t in settings["test_iters_after_switch"] if sequence_set and t <= length and t % epoch
-        ]
-        num_sets = sequence_set + 1 if settings["test_earlier_sets"] else 1
-        tested += (length // epoch + len(after_switch)) * num_sets * of_set
+    for sets, length in sets_and_lengths(settings):
+        after_switch = settings["test_iters_after_switch"] if sets.start else []
+        moments = length // epoch + sum(t <= length and t % epoch > 0 for t in after_switch)
+        # While set s is trained on, s + 1 sets are tested, or itself alone.
+        tested_sets = len(sets) * (sets.start + sets.stop + 1) // 2 if settings["test_earlier_sets"] else len(sets)
+        tested += moments * tested_sets * of_set
     return tested
 
 
@@ -127,7 +141,8 @@ def attention_entries(settings: Settings) -> int:
     if settings["model"] == "dam":
         return settings["H"] * pairs
     # Four pairs of bits, but two where the query itself is the key.
-    return settings["num_layers"] * settings["num_heads"] * (4 * pairs - 2 * (length - 1))
+    heads = settings.get("num_layers", 1) * settings.get("num_heads", 1)
+    return heads * (4 * pairs - 2 * (length - 1))
 
 
 def num_values(settings: Settings) -> tuple[int, int]:
