@@ -104,10 +104,8 @@ def num_weights(settings: Settings) -> int:
 
 def num_saved(settings: Settings) -> int:
     """Return how many weights ``saved_iters`` asks for."""
-    return sum(
-        len(sets) * sum(t <= length for t in settings["saved_iters"])
-        for sets, length in sets_and_lengths(settings)
-    )
+    saved_iters = settings["saved_iters"]
+    return sum(len(sets) * sum(t <= length for t in saved_iters) for sets, length in sets_and_lengths(settings))
 
 
 def num_predicted(number: int) -> int:
