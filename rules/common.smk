@@ -1,3 +1,4 @@
+import atexit
 import os
 import re
 import sys
@@ -6,6 +7,7 @@ from pathlib import Path
 from memorization.configuration.claims import columns_of, numbers_of_claim, read_claims, title_of_claims
 from memorization.configuration.experiments import ConfigurationError, read_configuration
 from memorization.configuration.identity import identity
+from memorization.configuration.plan import told_plan
 from memorization.configuration.settings import Stage, settings_from, settings_until
 from memorization.configuration.trunks import shared_training, trunk_name, trunks_of
 from memorization.environment import set_environment_of_jobs
@@ -60,8 +62,6 @@ TRUNK = f"{configuration.cache_dir}/_trunks/{{trunk}}/{{trunk}}"
 
 if workflow.is_main_process:
     tell_jobs_the_code()
-    if saved := shared_training(configuration.runs):
-        print(saved, file=sys.stderr)
 
 
 onstart:
@@ -195,3 +195,16 @@ def targets_of(group):
     names = [f"{table}.{suffix}" for table in sorted(tables) for suffix in ("parquet", "csv")]
     names += [f"{figure}.{suffix}" for figure in figures for suffix in ("pdf", "png")]
     return [f"{RESULTS}/{group}/{name}" for name in names]
+
+
+# A dry run says what the configuration asks for at its end, a run before its jobs.
+if workflow.is_main_process and {kind.name for kind in workflow.output_settings.quiet or ()} <= {"HOST"}:
+    # Each table and each figure is two files of one job.
+    of_groups = sum(len(targets_of(group)) for group in configuration.figures) // 2
+    num_jobs = len(TRUNKS) + 3 * len(RUNS) + of_groups + bool(CLAIMS) + 1
+    saved = shared_training(configuration.runs)
+    plan = "\n".join([*([saved] if saved else []), *told_plan(configuration.runs, TRUNKS, num_jobs)])
+    if workflow.output_settings.dryrun:
+        atexit.register(print, plan, file=sys.stderr)
+    else:
+        print(plan, file=sys.stderr)

@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from memorization.storage.cache import csv_text
+from memorization.storage.cache import csv_text, key_columns
 from memorization.tables import aggregation
-from memorization.tables.registry import key_columns
 from memorization.tables.student import two_sided_quantile
 
 # The two-sided 95 % quantiles of Student's t with 1 and with 2 degrees of freedom, from a printed table.

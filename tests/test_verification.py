@@ -11,10 +11,9 @@ import torch
 import verify
 from conftest import REPOSITORY, copy_repository, snakemake
 
-from memorization.storage.cache import write_pickle, write_table
+from memorization.storage.cache import key_columns, write_pickle, write_table
 from memorization.storage.provenance import library_versions, machine, sha256
 from memorization.storage.verification import COMPARED, DIFFERENT, IDENTICAL, WITHIN_TOLERANCE, compare, record
-from memorization.tables.registry import key_columns
 
 FILES = ("run.pkl", "sequences.pkl", "table.parquet", "table.csv", "claims.csv", "figure.png")
 HERE = machine() | {"libraries": library_versions()}

@@ -4,10 +4,10 @@ from memorization.storage.log import start_log
 
 start_log(snakemake.log[0])
 
-from memorization.storage.cache import read_table, write_table
+from memorization.storage.cache import key_columns, read_table, write_table
 from memorization.storage.provenance import write_provenance
 from memorization.tables.aggregation import aggregate
-from memorization.tables.registry import TABLES, key_columns
+from memorization.tables.registry import TABLES
 
 name = snakemake.wildcards.table
 table = aggregate(

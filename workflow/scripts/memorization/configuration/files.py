@@ -1,4 +1,7 @@
-"""Configuration files that are absent, not YAML, or that YAML misreads, and values of the command line."""
+"""What is wrong with a configuration file, before its contents are looked at.
+
+It is absent, is not YAML, or YAML misreads it. The values of the command line are read here too.
+"""
 
 import json
 import re
@@ -76,7 +79,7 @@ def mistake_of_folder(path: Path) -> str | None:
 
 
 def nested_values(given: dict[str, Any]) -> dict[str, Any]:
-    """Return those values of ``--config`` that are mappings or lists, with their numbers as numbers.
+    """Return the mappings and lists of ``--config``, with their numbers as numbers.
 
     Snakemake has read all that is in them as texts.
     """

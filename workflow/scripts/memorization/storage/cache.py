@@ -202,6 +202,14 @@ def write_table(table: "pd.DataFrame", path: str | Path, exact: Collection[str] 
             table.to_parquet(file, index=False)
 
 
+def key_columns(table: "pd.DataFrame") -> list[str]:
+    """Return the columns that tell the rows of a table over seeds apart.
+
+    They are the condition and the keys, all before ``num_seeds``. A table without this column has none.
+    """
+    return list(table.columns[: table.columns.get_loc("num_seeds")]) if "num_seeds" in table else []
+
+
 def csv_text(table: "pd.DataFrame", exact: Collection[str] = ()) -> bytes:
     """Return a table as the text of a ``.csv``, floats with six digits.
 

@@ -20,8 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..tables.registry import key_columns
-from .cache import csv_text, read_pickle, read_table
+from .cache import csv_text, key_columns, read_pickle, read_table
 from .provenance import read_provenance, sha256
 
 ROOTS = ("cache_smoke", "results_smoke")

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from ..number_texts import exact_text
-from .registry import key_columns, numbers_of_table
+from ..storage.cache import key_columns
+from .registry import numbers_of_table
 
 COLUMNS = ("id", "rows", "number", "value", "low", "high", "seeds", "holds", "reason")
 

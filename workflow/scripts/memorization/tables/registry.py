@@ -227,14 +227,6 @@ def numbers_of_table(table: str) -> dict[str, tuple[str, ...]]:
     return numbers
 
 
-def key_columns(table: "pd.DataFrame") -> list[str]:
-    """Return the columns that tell the rows of a table over seeds apart.
-
-    They are the condition and the keys, all before ``num_seeds``. A table without this column has none.
-    """
-    return list(table.columns[: table.columns.get_loc("num_seeds")]) if "num_seeds" in table else []
-
-
 class FigureScriptError(ValueError):
     """The workflow cannot read the script of a figure.
 
