@@ -1,4 +1,4 @@
-"""What a configuration asks for: jobs, iterations, rows of tables and bytes in the cache.
+"""How many jobs, iterations, rows and bytes a configuration asks for.
 
 The numbers follow from the settings alone, before anything is run. The rows are exact, but for pairs of bits
 that no held-out sequence has. The bytes are those of the pickles, and for the rest those of earlier runs.
@@ -63,9 +63,9 @@ def amount_of_run(settings: Settings) -> Amount:
 
 
 def sets_and_lengths(settings: Settings) -> list[tuple[range, int]]:
-    """Return the sets of a run, those before the last together, with the iterations on each.
+    """Return the sets of a run, and the iterations on each.
 
-    The first one is apart, because no switch is before it.
+    Those between the first and the last are one range. The first is apart, because no switch is before it.
     """
     num_switches, last = settings["num_switches"], settings["num_iters_of_last_set"]
     if not num_switches:
@@ -144,7 +144,7 @@ def attention_entries(settings: Settings) -> int:
 
 
 def num_values(settings: Settings) -> tuple[int, int]:
-    """Return the number of values in a state dict, and of those that are in no part of the model.
+    """Return the number of values in a state dict, and of those that are in no part.
 
     Both are 0 for a model that is not known here: its weights are not counted.
     """
@@ -216,7 +216,7 @@ def told_plan(runs: Collection[Run], trunks: Mapping[str, Settings], num_jobs: i
 
 
 def out_of_proportion(runs: Iterable[Run]) -> list[str]:
-    """Return a line for each experiment with a run that cannot be meant, with the setting to blame."""
+    """Return a line for each experiment with a run that cannot be meant."""
     largest: dict[str, Run] = {}
     for run in runs:
         others = [largest[run.group]] if run.group in largest else []
@@ -239,7 +239,7 @@ def excess(settings: Settings) -> tuple[float, int]:
 
 
 def to_blame(settings: Settings) -> str:
-    """Return the setting half of which would leave the least of what a run has too much of."""
+    """Return the setting that, halved, would leave the least of what is too much."""
     _, exceeded = excess(settings)
 
     def left(key: str) -> int:
@@ -259,7 +259,7 @@ def shown_amount(amount: Amount) -> str:
 
 
 def shown_number(number: float) -> str:
-    """Return a number with two digits or more, from a million on in words: ``7.3 million``."""
+    """Return a number with two digits or more, or in words: ``7.3 million``."""
     for size, name in ((10**12, " trillion"), (10**9, " billion"), (10**6, " million"), (1, "")):
         if number >= 10 * size:
             return f"{number / size:.0f}{name}"
