@@ -40,10 +40,10 @@ def test_rows_and_bytes_are_those_that_a_run_writes(model, shape, tmp_path, one_
     write_pickle(results, tmp_path / "run.pkl")
     for name, table in tables.items():
         write_table(table, tmp_path / f"{name}.parquet")
-    # Within a factor of 1.5: the predictions of barely trained weights are alike, and small. The cache of
+    # Within a factor of 2: the predictions of barely trained weights are alike, and small. The cache of
     # a whole workflow is compared within 1.3, in test_workflow.py.
     written = sum(path.stat().st_size for path in tmp_path.iterdir())
-    assert written / 1.5 < amount_of_run(settings).bytes - BYTES_BESIDE_RUN < 1.5 * written
+    assert written / 2 < amount_of_run(settings).bytes - BYTES_BESIDE_RUN < 2 * written
     if args["num_switches"]:
         trunk = Training(args, sets[:1], [0])
         trunk.run(20)
