@@ -10,6 +10,7 @@ from memorization.configuration.settings import Stage, settings_from, settings_u
 from memorization.configuration.trunks import shared_training, trunk_name, trunks_of
 from memorization.storage.code_version import code_version
 from memorization.storage.folder_lock import FolderInUseError, hold_folder
+from memorization.storage.pins import pins_of
 from memorization.tables.registry import (
     TABLES,
     FigureScriptError,
@@ -39,6 +40,10 @@ RUNS = {(run.group, run.name): run.settings for run in configuration.runs}
 GROUPS_WITH_CLAIMS = [group for group in configuration.figures if group in {c.experiment for c in CLAIMS.values()}]
 TRUNKS = trunks_of(configuration.runs)
 RESULTS = configuration.results_dir
+# The libraries that tables are written with, and that figures are drawn with. Some of a figure's bytes are of those
+# that matplotlib needs.
+OF_TABLES = ("numpy", "pandas", "pyarrow")
+OF_FIGURES = ("matplotlib", "contourpy", "fonttools", "kiwisolver", "pillow", "pyparsing")
 # The beginning of every file of a run: the run's folder, then the run's name again.
 RUN = f"{configuration.cache_dir}/{{group}}/{{run}}/{{run}}"
 # The same of a trunk. No experiment's name begins with an underscore.
