@@ -1,11 +1,13 @@
 import sys
 from pathlib import Path
 
-from snakemake.utils import min_version
-
-min_version("9.17")
+from snakemake.common import __version__ as snakemake_version
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow" / "scripts"))
+
+from memorization.installed import require_packages_of_jobs, require_snakemake
+
+require_snakemake(snakemake_version)
 
 from memorization.configuration.files import DEFAULT_FILE, mistake_of_file
 
@@ -34,6 +36,9 @@ include: "rules/figures.smk"
 if CLAIMS:
 
     include: "rules/claims.smk"
+
+
+require_packages_of_jobs(workflow)
 
 
 # The first page of Snakemake's report.

@@ -10,6 +10,7 @@ from memorization.configuration.settings import Stage, settings_from, settings_u
 from memorization.configuration.trunks import shared_training, trunk_name, trunks_of
 from memorization.storage.code_version import code_version
 from memorization.storage.folder_lock import FolderInUseError, hold_folder
+from memorization.storage.making_again import tell_jobs_the_options
 from memorization.storage.pins import pins_of
 from memorization.tables.registry import (
     TABLES,
@@ -48,6 +49,9 @@ OF_FIGURES = ("matplotlib", "contourpy", "fonttools", "kiwisolver", "pillow", "p
 RUN = f"{configuration.cache_dir}/{{group}}/{{run}}/{{run}}"
 # The same of a trunk. No experiment's name begins with an underscore.
 TRUNK = f"{configuration.cache_dir}/_trunks/{{trunk}}/{{trunk}}"
+
+if workflow.is_main_process:
+    tell_jobs_the_options(workflow)
 
 if workflow.is_main_process and (saved := shared_training(configuration.runs)):
     print(saved, file=sys.stderr)

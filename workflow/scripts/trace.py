@@ -8,6 +8,10 @@ import json
 import sys
 from pathlib import Path
 
+from memorization.installed import require_packages_of_script
+
+require_packages_of_script("workflow/scripts/trace.py FILE", ("numpy",), "tables")
+
 from memorization.storage.provenance import SUFFIX, sha256
 
 

@@ -1,54 +1,71 @@
 """Whether everything is installed that a call needs; one line tells it otherwise.
 
-This module is imported first and needs nothing itself.
+This module is imported before all others, and needs nothing but Python itself.
 """
 
+import functools
 import sys
 from importlib.util import find_spec
-from typing import NoReturn
+from typing import Any, NoReturn
 
-# 9.17 is the first that brings pydantic.
+# The first that brings pydantic.
 MIN_SNAKEMAKE = (9, 17)
 OF_THE_PLAN = ("yaml", "pydantic")
 OF_JOBS = ("torch", "numpy", "pandas", "pyarrow", "scipy", "matplotlib", "tqdm")
-OWN_ENVIRONMENT = "`make .venv/installed` once"
-
-
-def lacking(packages: tuple[str, ...]) -> str:
-    """Return which of ``packages`` this Python cannot import, as text; it is empty if there are all."""
-    return ", ".join(package for package in packages if find_spec(package) is None)
+ONE_ENVIRONMENT = "`make .venv/installed` once, and then"
 
 
 def require_snakemake(version: str) -> None:
     """End the process if Snakemake is too old, or comes without the packages that a plan needs."""
-    first, second = (int(part) for part in version.split(".")[:2])
     needed = ".".join(map(str, MIN_SNAKEMAKE))
-    if (first, second) < MIN_SNAKEMAKE:
-        _end(f"Snakemake {needed} or newer is needed, and this is {version}")
-    if missing := lacking(OF_THE_PLAN):
-        _end(f"Snakemake's own environment lacks {missing}, which Snakemake {needed} and newer bring")
+    if tuple(map(int, version.split(".")[:2])) < MIN_SNAKEMAKE:
+        _end(f"Snakemake {needed} or newer is needed, this is {version}: {ONE_ENVIRONMENT} .venv/bin/snakemake")
+    if missing := _missing(OF_THE_PLAN):
+        _end(f"{sys.executable} lacks {missing}, which Snakemake {needed} and newer bring")
 
 
-def require_packages_of_jobs() -> None:
-    """End the process if jobs that run with this Python would find no libraries."""
-    if missing := lacking(OF_JOBS):
-        _end(
-            f"{sys.executable} lacks {missing}: add --use-conda (it needs conda), or call {OWN_ENVIRONMENT} and then "
-            ".venv/bin/snakemake"
-        )
+def require_packages_of_jobs(workflow: Any) -> None:
+    """End a call of Snakemake before it plans, if its jobs would find no libraries.
+
+    ``workflow`` is the object of this name in a Snakefile. With --use-conda jobs have Python of their own. Calls
+    that run no job go on.
+    """
+    with_conda = "conda" in map(str, workflow.deployment_settings.deployment_method)
+    missing = _missing(OF_JOBS)
+    if with_conda or not missing or not workflow.is_main_process:
+        return
+    execute = workflow.execute
+
+    @functools.wraps(execute)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        settings = kwargs["executor_plugin"].common_settings
+        if not (settings.dryrun_exec or settings.touch_exec):
+            _end(
+                f"{sys.executable} lacks {missing}: add --use-conda (it needs conda); or {ONE_ENVIRONMENT} "
+                ".venv/bin/snakemake"
+            )
+        return execute(*args, **kwargs)
+
+    workflow.execute = checked
 
 
-def require_packages_of_script(script: str, environment: str, packages: tuple[str, ...]) -> None:
+def require_packages_of_script(call: str, packages: tuple[str, ...], environment: str) -> None:
     """End the process if a script that is called by hand would find no libraries.
 
-    The conda environment that has them is made from the file ``environment`` of envs/.
+    ``call`` is the script with its arguments. The conda environment that has the ``packages`` is made from the
+    file ``environment`` of envs/.
     """
-    if missing := lacking(packages):
+    if missing := _missing(packages):
         _end(
-            f"{sys.executable} lacks {missing}: call {OWN_ENVIRONMENT} and then .venv/bin/python {script}, or "
-            f"`conda env create -f envs/{environment}.yaml` once and then "
-            f"conda run -n transformer-memorization-{environment} python {script}"
+            f"{sys.executable} lacks {missing}: {ONE_ENVIRONMENT} .venv/bin/python {call}; or "
+            f"`conda env create -f envs/{environment}.yaml` once, and then "
+            f"conda run -n transformer-memorization-{environment} python {call}"
         )
+
+
+def _missing(packages: tuple[str, ...]) -> str:
+    """Return which of ``packages`` this Python cannot import, as text; it is empty if there are all."""
+    return ", ".join(package for package in packages if find_spec(package) is None)
 
 
 def _end(message: str) -> NoReturn:

@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
+from .making_again import how_to_make_again
 from .unpickling import DamagedPickleError, OfArray, SafeUnpickler
 
 if TYPE_CHECKING:
@@ -72,15 +73,6 @@ def remove_what_was_left(path: Path) -> None:
             left.unlink(missing_ok=True)
         except OSError:
             pass  # It belongs to another user, and is alive.
-
-
-def how_to_make_again(path: str | Path) -> str:
-    """Return the end of the message about a damaged file.
-
-    It is the command that makes the file again.
-    """
-    command = f"snakemake --cores 2 --force {path}"
-    return f"make it again: {command} (with --configfile, if that is not config/config.yaml)"
 
 
 class DamagedTableError(ValueError):

@@ -1,7 +1,7 @@
 """The versions of the libraries that a rule depends on.
 
-Each rule has those that its results can depend on as a parameter. With other versions Snakemake runs it again; with
-another environment of the same versions, one of conda or not, it does not.
+Each rule has those that its results can depend on as a parameter. With other versions Snakemake runs it again.
+With another environment of the same versions, of conda or not, it does not.
 """
 
 from functools import cache
