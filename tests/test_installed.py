@@ -53,8 +53,10 @@ def test_without_the_packages_of_jobs_one_line_names_the_two_ways_to_have_them(h
 def test_without_its_plugin_the_slurm_profile_says_so_in_one_line(hide):
     hide("snakemake_executor_plugin_slurm")
     result = snakemake(REPOSITORY, "-n", "--profile", "profiles/slurm", check=False)
-    (line,) = (result.stdout + result.stderr).splitlines()
+    # Before it, Snakemake names the profiles.
+    *of_profiles, line = (result.stdout + result.stderr).splitlines()
     assert result.returncode == 1
+    assert all(line.startswith("Using") for line in of_profiles)
     assert "snakemake-executor-plugin-slurm" in line
 
 

@@ -16,7 +16,7 @@ ONE_ENVIRONMENT = "`make .venv/installed` once, and then"
 
 
 def require_snakemake(version: str) -> None:
-    """End the process if Snakemake is too old, or comes without the packages that a plan needs."""
+    """End the process if Snakemake is too old, or lacks what a plan needs."""
     needed = ".".join(map(str, MIN_SNAKEMAKE))
     if tuple(map(int, version.split(".")[:2])) < MIN_SNAKEMAKE:
         _end(f"Snakemake {needed} or newer is needed, this is {version}: {ONE_ENVIRONMENT} .venv/bin/snakemake")
@@ -25,7 +25,7 @@ def require_snakemake(version: str) -> None:
 
 
 def require_packages_of_jobs(workflow: Any) -> None:
-    """End a call of Snakemake before it plans, if its jobs would find no libraries.
+    """End a call of Snakemake before it plans if its jobs would lack libraries.
 
     ``workflow`` is the object of this name in a Snakefile. With --use-conda jobs have Python of their own. Calls
     that run no job go on.
@@ -50,7 +50,7 @@ def require_packages_of_jobs(workflow: Any) -> None:
 
 
 def require_packages_of_script(call: str, packages: tuple[str, ...], environment: str) -> None:
-    """End the process if a script that is called by hand would find no libraries.
+    """End the process if a script that is called by hand would lack libraries.
 
     ``call`` is the script with its arguments. The conda environment that has the ``packages`` is made from the
     file ``environment`` of envs/.
