@@ -64,7 +64,7 @@ def require_packages_of_script(call: str, packages: tuple[str, ...], environment
 
 
 def _missing(packages: tuple[str, ...]) -> str:
-    """Return which of ``packages`` this Python cannot import, as text; it is empty if there are all."""
+    """Return which packages this Python lacks, as text; none gives an empty one."""
     return ", ".join(package for package in packages if find_spec(package) is None)
 
 

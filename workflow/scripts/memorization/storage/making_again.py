@@ -13,7 +13,8 @@ OPTIONS_UNKNOWN = " (with --configfile, --config and --use-conda, if the run had
 def tell_jobs_the_options(workflow: Any) -> None:
     """Put the options of this call into the environment of all jobs.
 
-    They are those on which a result or the environment of its job depends. ``workflow`` is the object of this name in a Snakefile.
+    They are those on which a result or the environment of its job depends. ``workflow`` is the object of this
+    name in a Snakefile.
     """
     deployment, configuration = workflow.deployment_settings, workflow.config_settings
     options = []
