@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SNAKEMAKE := $(BIN)/snakemake
+# Packages of the caller's shell would come before those of .venv.
+unexport PYTHONPATH
 
 .DEFAULT_GOAL := figures
 .PHONY: figures smoke test quick benchmark verify verify-update faults report claims-in-docs docs rulegraph format

@@ -1,3 +1,4 @@
+import atexit
 import os
 import re
 import sys
@@ -6,10 +7,13 @@ from pathlib import Path
 from memorization.configuration.claims import columns_of, numbers_of_claim, read_claims, title_of_claims
 from memorization.configuration.experiments import ConfigurationError, read_configuration
 from memorization.configuration.identity import identity
+from memorization.configuration.plan import told_plan
 from memorization.configuration.settings import Stage, settings_from, settings_until
 from memorization.configuration.trunks import shared_training, trunk_name, trunks_of
+from memorization.environment import set_environment_of_jobs
 from memorization.storage.code_version import code_version
-from memorization.storage.folder_lock import FolderInUseError, hold_folder
+from memorization.storage.commit import tell_jobs_the_code
+from memorization.storage.folder_lock import keep_calls_apart
 from memorization.storage.making_again import tell_jobs_the_options
 from memorization.storage.pins import pins_of
 from memorization.tables.registry import (
@@ -20,10 +24,15 @@ from memorization.tables.registry import (
     tables_of_figure,
 )
 
-REPOSITORY = Path(workflow.basedir)
-PLOTS = {
-    path.stem.removeprefix("plot_"): path for path in sorted((REPOSITORY / "workflow/scripts").glob("plot_*.py"))
-}
+# Jobs inherit it, and on a cluster this file is read again on each node.
+set_environment_of_jobs(
+    os.environ, Path(".snakemake"), conda="conda" in map(str, workflow.deployment_settings.deployment_method)
+)
+
+# In place of Snakemake's own lock, which a killed process leaves behind (profiles/default has `nolock`).
+keep_calls_apart(workflow)
+
+PLOTS = {path.stem.removeprefix("plot_"): path for path in sorted(SCRIPTS.glob("plot_*.py"))}
 
 try:
     TABLES_OF_FIGURE = {figure: tables_of_figure(script) for figure, script in PLOTS.items()}
@@ -31,8 +40,15 @@ try:
     configuration = read_configuration(config, NEEDS_OF_FIGURE)
     NUMBERS = {table: numbers_of_table(table) for table in TABLES}
     CLAIMS = read_claims(configuration, {name: table.keys for name, table in TABLES.items()}, NUMBERS)
+    # Reads every module that a job imports: a mistake in one is told here, before any job runs.
+    for path in sorted(SCRIPTS.glob("*.py")):
+        code_version(path.name)
+    for model in sorted({run.settings["model"] for run in configuration.runs}):
+        code_version("train.py", model)
 except (ConfigurationError, FigureScriptError) as error:
     raise SystemExit(str(error))
+except SyntaxError as error:
+    raise SystemExit(f"{error.filename}: line {error.lineno}: {error.msg}")
 
 # Jobs read it from the configuration, not from a parameter: another value computes nothing again.
 config["checkpoint_seconds"] = configuration.checkpoint_seconds
@@ -51,10 +67,8 @@ RUN = f"{configuration.cache_dir}/{{group}}/{{run}}/{{run}}"
 TRUNK = f"{configuration.cache_dir}/_trunks/{{trunk}}/{{trunk}}"
 
 if workflow.is_main_process:
+    tell_jobs_the_code()
     tell_jobs_the_options(workflow)
-
-if workflow.is_main_process and (saved := shared_training(configuration.runs)):
-    print(saved, file=sys.stderr)
 
 
 onstart:
@@ -64,13 +78,6 @@ onstart:
     limit = getattr(workflow.scheduler, "job_rate_limiter", None)
     if limit and limit.max_jobs >= 100 * limit.timespan:
         workflow.scheduler.job_rate_limiter = None
-    # In place of Snakemake's own lock, which a killed process leaves behind (profiles/default has `nolock`).
-    if workflow.is_main_process:
-        try:
-            hold_folder(".snakemake/running")
-        except FolderInUseError as error:
-            print(error, file=sys.stderr)
-            os._exit(1)
 
 
 wildcard_constraints:
@@ -195,3 +202,16 @@ def targets_of(group):
     names = [f"{table}.{suffix}" for table in sorted(tables) for suffix in ("parquet", "csv")]
     names += [f"{figure}.{suffix}" for figure in figures for suffix in ("pdf", "png")]
     return [f"{RESULTS}/{group}/{name}" for name in names]
+
+
+# A dry run says what the configuration asks for at its end, a run before its jobs.
+if workflow.is_main_process and {kind.name for kind in workflow.output_settings.quiet or ()} <= {"HOST"}:
+    # Each table and each figure is two files of one job.
+    of_groups = sum(len(targets_of(group)) for group in configuration.figures) // 2
+    num_jobs = len(TRUNKS) + 3 * len(RUNS) + of_groups + bool(CLAIMS) + 1
+    saved = shared_training(configuration.runs)
+    plan = "\n".join([*([saved] if saved else []), *told_plan(configuration.runs, TRUNKS, num_jobs)])
+    if workflow.output_settings.dryrun:
+        atexit.register(print, plan, file=sys.stderr)
+    else:
+        print(plan, file=sys.stderr)

@@ -1,12 +1,16 @@
 """Tables over seeds against numbers worked out by hand."""
 
+import io
 import math
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
+from memorization.storage.cache import csv_text, key_columns
 from memorization.tables import aggregation
 from memorization.tables.student import two_sided_quantile
 
@@ -14,9 +18,9 @@ from memorization.tables.student import two_sided_quantile
 T_1, T_2 = 12.7062, 4.3027
 
 
-def aggregate(table, runs, conditions, **settings):
-    settings = {"K": len(runs[0]), "model": "one_layer_attention", "zipf_exponent": 1.0} | settings
-    return aggregation.aggregate(table, runs, conditions, [settings] * len(runs))
+def aggregate(table, runs, conditions, **changed):
+    args = {"K": len(runs[0]), "model": "one_layer_attention", "zipf_exponent": 1.0} | changed
+    return aggregation.aggregate(table, runs, conditions, [args] * len(runs))
 
 
 def evaluation(accuracy, weights="final", sequence_set=0, appearances=0):
@@ -139,3 +143,17 @@ def test_the_quantiles_of_students_distribution_are_those_of_scipy(degrees):
     for confidence in (0.5, 0.95, 0.999):
         expected = stats.t.ppf((1 + confidence) / 2, degrees)
         assert two_sided_quantile(confidence, degrees) == pytest.approx(expected, rel=1e-12)
+
+
+@given(swept=st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=5, unique=True))
+def test_a_csv_is_read_with_the_keys_that_were_swept_and_with_six_digits_of_what_was_measured(swept):
+    # A model without the setting has none, and the whole numbers of a setting are floats beside it.
+    conditions = [{"model": "dam", "lr": lr, "M": 2**20 + i} for i, lr in enumerate(swept)]
+    conditions.append({"model": "gpt", "lr": 0.0316227766, "M": None})
+    table = aggregate("by_weights", [evaluation([1 / 3])] * len(conditions), conditions)
+    text = csv_text(table, key_columns(table))
+    read = pd.read_csv(io.BytesIO(text))
+    assert read["lr"].tolist() == [condition["lr"] for condition in conditions]
+    assert read[read["lr"] == swept[0]]["M"].tolist() == [2**20]
+    assert np.isnan(read["M"].iloc[-1])
+    assert text.splitlines()[-1].startswith(b"gpt,0.0316227766,,final,0,10,1,1,0.666667,,,0.333333,")

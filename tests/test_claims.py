@@ -201,6 +201,15 @@ def test_a_claim_is_checked_on_each_row_that_it_selects():
     assert checked[["value", "low", "high", "seeds"]].values.tolist() == [[0.7, 0.6, 0.8, 3], [0.7, 0.4, 0.8, 3]]
 
 
+def test_a_claim_names_its_rows_by_the_values_that_were_swept():
+    swept = [0.0316227766, 0.03162278]
+    checked = check("accuracy_low > lr", table(lr=swept, accuracy_low=0.012345678))
+    assert checked["rows"].tolist() == [f"lr {lr}" for lr in swept]
+    assert checked["reason"][0] == "accuracy_low > lr is false: accuracy_low is 0.0123457, lr is 0.0316227766"
+    (row,) = check("accuracy_low > 0", table(lr=swept), {"lr": [0.0316227]}).itertuples()
+    assert row.reason == "by_weights has no row with lr 0.0316227"
+
+
 def test_a_truth_value_is_no_number_and_null_is_a_setting_that_a_model_lacks():
     tables = table(H=[1, np.nan], cleared=pd.Series([True, None], dtype=object), accuracy_mean=[0.1, 0.2])
     for rows, expected in (

@@ -1,17 +1,27 @@
 """Configurations: the runs that good ones ask for, and one clear line for each mistake of bad ones."""
 
+import itertools
 import json
 import re
+from contextlib import suppress
+from pathlib import Path
 
 import jsonschema
 import pytest
 import yaml
 from conftest import REPOSITORY, copy_repository, snakemake
+from pydantic import TypeAdapter, ValidationError
+from snakemake.cli import parse_config
+from snakemake.io import IOFile, apply_wildcards, regex_from_filepattern
+from snakemake.pathvars import Pathvars
+from snakemake.sourcecache import LocalSourceFile
+from snakemake.utils import format as snakemake_format
 
 from memorization.configuration.documentation import configuration_schema, settings_page
 from memorization.configuration.experiments import NEEDS, ConfigurationError, read_configuration
-from memorization.configuration.files import mistake_of_file
+from memorization.configuration.files import mistake_of_file, mistake_of_folder, nested_values
 from memorization.configuration.settings import TransformerSettings
+from memorization.configuration.shape import Folder
 from memorization.tables.registry import needs_of_figure
 
 FIGURES = {
@@ -163,6 +173,15 @@ def mistakes_of(config):
     with pytest.raises(ConfigurationError) as error:
         read_configuration(config, FIGURES)
     return error.value.mistakes
+
+
+def mistakes_or_none(config):
+    """The lines of the mistakes of a configuration; none if it is sound."""
+    try:
+        read_configuration(config, FIGURES)
+    except ConfigurationError as error:
+        return error.mistakes
+    return []
 
 
 def test_every_mistake_is_reported_at_once_and_each_once():
@@ -560,6 +579,29 @@ def test_a_number_or_a_text_that_yaml_reads_as_it_looks_is_no_mistake_of_the_fil
     assert mistake_of_file(path) is None
 
 
+@pytest.mark.parametrize(
+    "content, expected",
+    [
+        ('{\n\t"experiments": {"a": {"lr": 1e-3, "K": 10}}\n}', None),
+        ('{"experiments": {"a": {"lr": 1}, "a": {}}}', "a is there twice; give it once"),
+        ("[1, 2]", "is not a mapping with the key experiments"),
+    ],
+    ids=["tabs", "a key twice", "a list"],
+)
+def test_a_json_file_is_read_as_snakemake_reads_it(content, expected, tmp_path):
+    path = tmp_path / "file.json"
+    path.write_text(content)
+    assert mistake_of_file(path) == (expected and f"{path}: {expected}")
+
+
+def test_nested_values_of_the_command_line_have_numbers():
+    given = parse_config(
+        ["first_seed=3", "experiments={'a': {'seeds': 3, 'lr': 0.5, 'freeze': 'none', 'x': null}}"]
+    )
+    nested = {"experiments": {"a": {"seeds": 3, "lr": 0.5, "freeze": "none", "x": None}}}
+    assert nested_values(given) == nested and given["first_seed"] == 3
+
+
 def test_a_file_that_is_not_there_is_named():
     assert mistake_of_file("config/absent.yaml").startswith("config/absent.yaml: No such file or directory")
     assert mistake_of_file("config").startswith("config: Is a directory")
@@ -612,10 +654,82 @@ def test_a_bad_file_ends_a_dry_run_with_a_line_for_each_mistake(content, expecte
     assert [line.removeprefix(f"{tmp_path}/") for line in lines] == expected
 
 
+# Every printable character, and others that a file system takes.
+CHARACTERS = [*map(chr, range(1, 256)), "日", "\u0301", "\u2028", "\ufeff", "😀"]
+PATHS = [
+    *(f"{before}{character}{after}" for character in CHARACTERS for before in ("", "a") for after in ("", "b")),
+    *(f"a{one}b{other}c" for one, other in itertools.product(map(chr, range(32, 127)), repeat=2)),
+]
+
+
+def means_itself(path):
+    """Whether Snakemake takes a path as it is, in the pattern of an output as well as in a message."""
+    pattern = f"{path}/{{group}}/x.pkl"
+    if Pathvars.with_defaults().apply(pattern) != pattern or IOFile(path, None).contains_wildcard():
+        return False
+    file = apply_wildcards(pattern, {"group": "g"})
+    found = re.match(regex_from_filepattern(pattern), f"{path}/g/x.pkl")
+    return file == f"{path}/g/x.pkl" and found and found["group"] == "g" and snakemake_format(path) == path
+
+
+def test_a_folder_of_any_characters_means_itself_to_snakemake_or_is_refused(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    folder = TypeAdapter(Folder)
+    accepted = []
+    for path in PATHS:
+        with suppress(ValidationError):
+            accepted.append(folder.validate_python(path))
+    assert [path for path in accepted if not means_itself(path)] == []
+    # The refused are few, and refused in one line.
+    refused = {character for character in CHARACTERS if f"a{character}b" not in accepted}
+    assert {*"*?{}<>~$: \n\t"} <= refused and not refused & {*"\"#%&'()+,-.;=@[\\]^_`|!éß日😀"}
+    for character in refused:
+        (line,) = mistakes_of(configuration() | {"cache_dir": f"a{character}b"})
+        assert line.startswith("cache_dir: ") and "is not the path of a folder, without" in line
+        assert len(line.splitlines()) == 1
+
+
+def test_the_repository_in_a_folder_of_any_characters_is_read_by_snakemake_or_refused():
+    for path in PATHS:
+        script = LocalSourceFile(f"/{path}/envs/tables.yaml")
+        try:
+            sound = script.format(group="g").get_path_or_uri(secret_free=True) == f"/{path}/envs/tables.yaml"
+        except (ValueError, NameError, LookupError):
+            sound = False
+        assert sound or mistake_of_folder(Path(f"/{path}"))
+    (line,) = mistake_of_folder(Path("/a{b")).splitlines()
+    assert line.startswith("/a{b: has a brace") and mistake_of_folder(Path("/a b")) is None
+
+
+def test_names_of_experiments_and_runs_have_no_character_of_snakemakes_syntax():
+    for character in CHARACTERS:
+        named = configuration()
+        named["experiments"] = {f"a{character}b": named["experiments"].pop("freeze")}
+        if mistakes_of_name := mistakes_or_none(named):
+            assert (
+                len(mistakes_of_name[0].splitlines()) == 1
+                and "is not a name of an experiment" in mistakes_of_name[0]
+            )
+        else:
+            assert re.fullmatch(r"[a-z0-9_]", character)
+    sweep = {"lr": [1e-20, "1e+5"], "weights_seed": [None, 3], "test_earlier_sets": [True, False]}
+    for run in read_configuration(configuration(sweep=sweep), FIGURES).runs:
+        assert re.fullmatch(r"[\w.+-]+", run.name, re.ASCII) and means_itself(run.name)
+
+
 @pytest.mark.slow
-def test_snakemake_names_an_absent_file_in_the_last_line_of_its_own_message(repository):
-    *_, last = refusal(repository, "--configfile", "config/absent.yaml")
-    assert last == "FileNotFoundError: [Errno 2] No such file or directory: 'config/absent.yaml'"
+@pytest.mark.parametrize(
+    "call, expected",
+    [
+        (["--configfile", "config/smoke.yaml", "dam_memory"], "dam_memory: is not a file that is there. "),
+        (["--configfile", "config/absent.yaml"], "config/absent.yaml: is not a file that is there. "),
+        (["--config", "first_seed=1", "dam_memory"], "dam_memory: is not key=value. Snakemake"),
+    ],
+    ids=["a target", "an absent file", "a target after --config"],
+)
+def test_a_word_that_snakemake_takes_for_a_file_or_a_value_is_named_in_one_line(call, expected, repository):
+    (line,) = refusal(repository, *call)
+    assert line.startswith(expected) and line.endswith("or after --")
 
 
 @pytest.mark.slow

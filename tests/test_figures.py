@@ -11,11 +11,13 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import REPOSITORY, trained
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib.collections import LineCollection
 
 from memorization.configuration.experiments import NEEDS, ConfigurationError, read_configuration
 from memorization.configuration.settings import SETTINGS_OF_MODEL
-from memorization.figures.drawing import CHANCE
+from memorization.figures.drawing import CHANCE, axis_of_values, new_figure
 from memorization.figures.labels import look_of_model, look_of_weights
 from memorization.figures.layout import PAGE, SMALLEST_PANEL
 from memorization.figures.selection import (
@@ -444,3 +446,32 @@ def test_each_condition_is_explained_until_the_next_switch(tables, monkeypatch):
             y for line in ax.lines if line.get_marker() == "^" and line.get_clip_on() for y in line.get_ydata()
         ]
         assert shown and set(shown) <= set(of_panel["explained_mean"])
+
+
+@given(
+    value=st.floats(-1e300, 1e300).map(abs),
+    steps=st.integers(1, 100),
+    others=st.lists(st.floats(0, 1e300) | st.integers(0, 10**9).map(float), max_size=3),
+)
+def test_swept_values_have_labels_of_their_own_however_near_they_are(value, steps, others):
+    near = value
+    for _ in range(steps):
+        near = np.nextafter(near, np.inf)
+    swept = list(dict.fromkeys([value, float(near), *others]))
+    table = pd.DataFrame({"model": "dam", "lr": swept, "weights": "final"})
+    shown = [label.removeprefix("learning rate: ") for label, _, _ in conditions(table)]
+    # Read as numbers they are in the order of the values.
+    assert np.argsort([*map(float, shown)]).tolist() == np.argsort(swept).tolist()
+    assert len({*map(float, shown)}) == len(swept)
+
+
+@pytest.mark.parametrize(
+    "swept", [[0.031622, 0.0316227766, 0.03162278], [1e-5, 0.5, 0.50000001], [0, 1048576, 2e6]]
+)
+def test_the_ticks_of_an_axis_tell_the_swept_values_apart(swept):
+    _, axes = new_figure(rows=1, columns=1, width=4, height=2)
+    axes[0, 0].plot(swept, swept)
+    axis_of_values(axes[0, 0].xaxis, swept)
+    shown = [float(tick.get_text()) for tick in axes[0, 0].get_xticklabels()]
+    assert shown == pytest.approx(swept, rel=1e-7)
+    assert len({*shown}) == len(swept)

@@ -1,20 +1,25 @@
 """Sidecars, the trace of a figure, and tables that are damaged."""
 
+import importlib.util
 import json
-import re
+import os
+import platform
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import REPOSITORY, Named, copy_repository
+import yaml
+from conftest import REPOSITORY, Named, copy_repository, snakemake
 
 from memorization.figures.drawing import new_figure, save_figure
-from memorization.storage import provenance
+from memorization.storage import commit, provenance
 from memorization.storage.cache import DamagedTableError, read_pickle, read_table, write_pickle, write_table
-from memorization.storage.provenance import sha256, write_provenance
+from memorization.storage.provenance import machines_of, processor, read_provenance, sha256, write_provenance
 from memorization.storage.unpickling import DamagedPickleError, UnsafePickleError
 from memorization.tables.registry import read_table_of_group
 
@@ -41,7 +46,7 @@ def test_a_sidecar_says_what_a_result_was_made_by_and_from(tmp_path):
     assert sidecar["params"] == {"settings": {"lr": 0.1}, "code": "abc"}
     assert sidecar["inputs"] == {str(tmp_path / "in"): sha256(tmp_path / "in")}
     assert sidecar["sha256"] == sha256(tmp_path / "out.pkl")
-    assert re.fullmatch("[0-9a-f]{40}|unknown", sidecar["code"]["commit"])
+    assert sidecar["code"].keys() == {"commit", "dirty", "edited"}
     assert sidecar["libraries"]["torch"].startswith("2.13.0")
     assert sidecar["processor"]
 
@@ -55,23 +60,158 @@ def test_an_environment_without_a_library_has_provenance_too(tmp_path, monkeypat
     assert libraries == {"numpy": np.__version__, "a library that is not there": None}
 
 
-def test_code_that_git_does_not_know_is_said_to_be_there(tmp_path):
-    folder = copy_repository(tmp_path)
-    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
-    subprocess.run([*git, "init", "-q"], cwd=folder, check=True)
-    subprocess.run([*git, "add", *provenance.CODE_PATHS], cwd=folder, check=True)
-    subprocess.run([*git, "commit", "-qm", "all"], cwd=folder, check=True)
-    call = [sys.executable, "-c", "from memorization.storage.provenance import CODE; print(CODE['dirty'])"]
+# The instructions and the threads that libraries have chosen, in a process of its own.
+MACHINE = """
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+import torch
+from memorization.storage.provenance import write_provenance
+torch.set_num_threads(2)
+write_provenance(SimpleNamespace(rule="train", params={}, input=[], output=[sys.argv[1]]))
+"""
 
-    def dirty():
-        return subprocess.run(
-            call, cwd=folder / "workflow" / "scripts", capture_output=True, text=True, check=True
-        ).stdout.strip()
 
-    (folder / "notes.txt").write_text("not code")
-    assert dirty() == "False"
-    (folder / "workflow" / "scripts" / "memorization" / "new.py").write_text("")
-    assert dirty() == "True"
+def test_a_sidecar_says_which_instructions_and_threads_were_used_and_not_only_asked_for(tmp_path):
+    def said(**variables):
+        (tmp_path / "run.pkl").write_text("")
+        call = [sys.executable, "-c", MACHINE, tmp_path / "run.pkl"]
+        subprocess.run(call, cwd=SCRIPTS, env=os.environ | variables, check=True)
+        return read_provenance(tmp_path / "run.pkl")
+
+    usual = said()
+    found = usual["instructions_of_numpy"]
+    other = {"ATEN_CPU_CAPABILITY": "default"} | ({"NPY_DISABLE_CPU_FEATURES": found[-1]} if found else {})
+    slower = said(**other, OMP_THREAD_LIMIT="1")
+    assert (usual["environment"], slower["environment"]) == ({}, other)
+    assert (usual["threads_of_torch"], slower["threads_of_torch"]) == (2, 1)
+    assert slower["instructions_of_torch"] == "DEFAULT"
+    assert slower["instructions_of_numpy"] == found[:-1]
+    assert usual["python"] == platform.python_version()
+    names = machines_of([str(tmp_path / "run.pkl")])
+    assert names == [f"{processor()} under {' '.join(f'{name}={value}' for name, value in other.items())}"]
+
+
+# The commit.
+
+
+def git(folder, *arguments):
+    call = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-c", "protocol.file.allow=always", *arguments]
+    return subprocess.run(call, cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def repository(folder, of=commit.__file__):
+    """A repository with this one file of the code, committed; and the commit."""
+    copy = folder / "workflow" / "scripts" / "memorization" / "storage" / "commit.py"
+    copy.parent.mkdir(parents=True)
+    shutil.copy(of, copy)
+    git(folder, "init", "-q")
+    git(folder, "add", ".")
+    git(folder, "commit", "-qm", "all")
+    return git(folder, "rev-parse", "HEAD")
+
+
+def asked(folder):
+    """The code of a folder as its own module asks git for it; the module."""
+    path = folder / "workflow" / "scripts" / "memorization" / "storage" / "commit.py"
+    spec = importlib.util.spec_from_file_location("commit_of_another_folder", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+UNKNOWN = {"commit": "unknown", "dirty": None}
+
+
+def test_the_commit_is_that_of_the_repository_and_changes_of_its_code_are_told(tmp_path):
+    head = repository(tmp_path)
+    (tmp_path / "notes.txt").write_text("not code")
+    code_in_git = asked(tmp_path).code_in_git
+    assert code_in_git() == {"commit": head, "dirty": False}
+    # A user who does not want to see new files in `git status` has changes by them all the same.
+    git(tmp_path, "config", "status.showUntrackedFiles", "no")
+    (tmp_path / "workflow" / "scripts" / "new.py").write_text("")
+    assert code_in_git() == {"commit": head, "dirty": True}
+
+
+def test_the_commit_of_another_repository_is_not_that_of_this_one(tmp_path, monkeypatch):
+    ours, other = tmp_path / "ours", tmp_path / "other"
+    head = repository(ours)
+    repository(other)
+    git(other, "commit", "--allow-empty", "-qm", "another")
+    # The files alone, in a folder of the other repository, committed there or not.
+    export = shutil.copytree(ours / "workflow", other / "export" / "workflow").parent
+    assert asked(export).code_in_git() == UNKNOWN
+    git(other, "add", ".")
+    git(other, "commit", "-qm", "export")
+    assert asked(export).code_in_git() == UNKNOWN
+    git(ours, "worktree", "add", "-q", tmp_path / "worktree")
+    git(other, "submodule", "add", "-q", ours, "submodule")
+    for name, value in (("GIT_DIR", other / ".git"), ("GIT_WORK_TREE", other), ("GIT_INDEX_FILE", "no")):
+        monkeypatch.setenv(name, str(value))
+    for folder in (ours, tmp_path / "worktree", other / "submodule"):
+        assert asked(folder).code_in_git() == {"commit": head, "dirty": False}
+    assert asked(export).code_in_git() == UNKNOWN
+
+
+@pytest.mark.parametrize("program", [None, "exit 128", "sleep 9", "echo; echo"])
+def test_without_an_answer_of_git_the_commit_is_unknown(program, tmp_path, monkeypatch):
+    repository(tmp_path)
+    (tmp_path / "bin").mkdir()
+    if program:
+        (tmp_path / "bin" / "git").write_text(f"#!/bin/sh\n{program}\n")
+        (tmp_path / "bin" / "git").chmod(0o755)
+    module = asked(tmp_path)
+    monkeypatch.setattr(module, "SECONDS_FOR_GIT", 0.1 if program == "sleep 9" else 10)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep * bool(program)}{'/bin' if program else ''}")
+    assert module.code_in_git() == UNKNOWN
+
+
+def test_asking_git_neither_waits_for_a_lock_nor_takes_one(tmp_path):
+    head = repository(tmp_path)
+    index = tmp_path / ".git" / "index"
+    before = index.read_bytes()
+    # Files that are as they were, at another time: git would write the index anew, to know it the next time.
+    for path in (tmp_path / "workflow").rglob("*.py"):
+        os.utime(path, (1, 1))
+    (tmp_path / ".git" / "index.lock").write_text("")
+    assert asked(tmp_path).code_in_git() == {"commit": head, "dirty": False}
+    (tmp_path / ".git" / "index.lock").unlink()
+    assert asked(tmp_path).code_in_git() == {"commit": head, "dirty": False}
+    assert index.read_bytes() == before
+
+
+def test_a_job_says_that_the_code_was_edited_after_the_workflow_had_started(tmp_path, monkeypatch):
+    head = repository(tmp_path)
+    module = asked(tmp_path)
+    monkeypatch.setenv(module.VARIABLE, "")
+    assert module.code_of_job() == UNKNOWN | {"edited": None}
+    module.tell_jobs_the_code()
+    assert module.code_of_job() == {"commit": head, "dirty": False, "edited": False}
+    script = tmp_path / "workflow" / "scripts" / "train.py"
+    script.write_text("")
+    assert module.code_of_job() == {"commit": head, "dirty": False, "edited": True}
+    module.tell_jobs_the_code()
+    assert module.code_of_job() == {"commit": head, "dirty": True, "edited": False}
+
+
+@pytest.mark.slow
+def test_a_workflow_asks_git_once_and_tells_all_of_its_jobs(tmp_path, monkeypatch):
+    folder = copy_repository(tmp_path / "folder")
+    dam = {"model": "dam", "N": 10, "H": 4, "M": 50, "K": 20, "batch_size": 8, "num_iters_per_set": 20}
+    experiments = {"memory": dam | {"num_iters_per_epoch": 20, "seeds": 2, "figures": []}}
+    (folder / "config" / "config.yaml").write_text(yaml.safe_dump({"experiments": experiments}))
+    git(folder, "init", "-q")
+    git(folder, "add", ".")
+    git(folder, "commit", "-qm", "all")
+    (tmp_path / "git").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\nexec {shutil.which("git")} "$@"\n')
+    (tmp_path / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    runs = [f"cache/memory/dam_seed_{seed}/dam_seed_{seed}_sequences.pkl" for seed in (0, 1)]
+    snakemake(folder, "--cores", "2", *runs)
+    assert len((tmp_path / "calls").read_text().splitlines()) == 2
+    code = {"commit": git(folder, "rev-parse", "HEAD"), "dirty": False, "edited": False}
+    assert [read_provenance(folder / run)["code"] for run in runs] == [code] * 2
 
 
 def test_a_figure_is_saved_to_each_output_with_its_provenance(tmp_path):
@@ -87,9 +227,10 @@ def test_a_figure_is_saved_to_each_output_with_its_provenance(tmp_path):
         assert sidecar["sha256"] == sha256(tmp_path / name)
 
 
-def trace(path):
-    done = subprocess.run([sys.executable, SCRIPTS / "trace.py", path], capture_output=True, text=True, check=True)
-    return done.stdout.splitlines()
+def trace(*arguments, cwd=None):
+    call = [sys.executable, SCRIPTS / "trace.py", *arguments]
+    done = subprocess.run(call, cwd=cwd, capture_output=True, text=True)
+    return (done.stdout + done.stderr).splitlines()
 
 
 def test_a_figure_is_traced_to_its_runs_and_what_changed_since_is_said(tmp_path):
@@ -100,13 +241,62 @@ def test_a_figure_is_traced_to_its_runs_and_what_changed_since_is_said(tmp_path)
     lines = trace(tmp_path / "figure.png")
     assert [line.split(":")[0].strip() for line in lines] == [
         str(tmp_path / name) for name in ("figure.png", "table.parquet", "run.pkl")
-    ] + ["settings", str(tmp_path / "sequences.pkl")]
+    ] + ["settings", "machine", str(tmp_path / "sequences.pkl")]
     assert "lr=0.1" in lines[3]
+    assert processor() in lines[4]
     assert not any("CHANGED" in line for line in lines)
     (tmp_path / "run.pkl").write_text("another")
     (line,) = [line for line in trace(tmp_path / "figure.png") if "CHANGED" in line]
     assert "run.pkl" in line
     assert "since it was used" in line
+
+
+def test_a_figure_is_traced_from_any_folder(tmp_path, monkeypatch):
+    """Its inputs are named from the folder of the workflow."""
+    (tmp_path / "results" / "freeze").mkdir(parents=True)
+    (tmp_path / "cache").mkdir()
+    monkeypatch.chdir(tmp_path)
+    write_provenance(job(Path("cache"), "train", [], "run.pkl"))
+    write_provenance(job(Path(), "plot", ["cache/run.pkl"], "results/freeze/figure.png"))
+    here = trace("results/freeze/figure.png")
+    assert [line.split(":")[0] for line in here] == ["results/freeze/figure.png", "  cache/run.pkl"]
+    there = trace("freeze/figure.png", cwd=tmp_path / "results")
+    assert [line.split(":")[0] for line in there] == ["freeze/figure.png", f"  {tmp_path}/cache/run.pkl"]
+    (tmp_path / "elsewhere").mkdir()
+    assert len(trace("../results/freeze/figure.png", cwd=tmp_path / "elsewhere")) == 2
+
+
+HALF_MERGED = '{\n<<<<<<< HEAD\n "rule": "a"\n=======\n "rule": "b"\n>>>>>>> other\n}'
+
+
+def test_a_damaged_sidecar_is_one_line_and_the_other_files_are_traced(tmp_path, caplog):
+    damages = ["", HALF_MERGED, "[1, 2]", "null", '{"rule": "plot"}', "\udcff", "[" * 10**5]
+    for i in range(len(damages) + 1):
+        write_provenance(job(tmp_path, "aggregate", [], f"{i}.parquet"))
+    write_provenance(job(tmp_path, "plot", [f"{i}.parquet" for i in range(len(damages) + 1)], "figure.png"))
+    for i, content in enumerate(damages):
+        (tmp_path / f"{i}.parquet.provenance.json").write_text(content, errors="surrogateescape")
+    _, *damaged, sound = trace(tmp_path / "figure.png")
+    for i, line in enumerate(damaged):
+        assert line.startswith(f"  {tmp_path}/{i}.parquet: its provenance is damaged; make it again: snakemake")
+    assert sound.startswith(f"  {tmp_path}/{len(damages)}.parquet: aggregate, code ")
+    assert machines_of([str(tmp_path / "figure.png")]) == [processor()]
+    assert caplog.text.count("its provenance is damaged") == len(damages)
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ("results", "results is a folder; give one file in it"),
+        ("results/no/figure.png", "there is no file results/no/figure.png in "),
+        ("table.csv", "table.csv: has no provenance"),
+    ],
+)
+def test_what_cannot_be_traced_is_one_line(given, line, tmp_path):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "table.csv").write_text("a")
+    (said,) = trace(given, cwd=tmp_path)
+    assert said.startswith(line)
 
 
 def line_about(path, read, error):

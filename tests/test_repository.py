@@ -175,7 +175,7 @@ def test_every_figure_has_a_caption():
 
 # The rooms of the library: which of the others each may import. Every room may import the modules beside them.
 
-MODULES_OF_ALL = ("sequences", "ideal_observer", "one_bit_heads", "limits")
+MODULES_OF_ALL = ("sequences", "ideal_observer", "one_bit_heads", "limits", "environment", "number_texts")
 MAY_IMPORT = {
     "configuration": set(),
     "models": set(),

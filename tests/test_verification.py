@@ -11,13 +11,14 @@ import torch
 import verify
 from conftest import REPOSITORY, copy_repository, snakemake
 
-from memorization.storage.cache import write_pickle, write_table
-from memorization.storage.provenance import library_versions, processor, sha256
+from memorization.storage.cache import key_columns, write_pickle, write_table
+from memorization.storage.provenance import library_versions, machine, sha256
 from memorization.storage.verification import COMPARED, DIFFERENT, IDENTICAL, WITHIN_TOLERANCE, compare, record
 
 FILES = ("run.pkl", "sequences.pkl", "table.parquet", "table.csv", "claims.csv", "figure.png")
-HERE = {"processor": processor(), "libraries": library_versions()}
+HERE = machine() | {"libraries": library_versions()}
 ELSEWHERE = HERE | {"processor": "another"}
+OTHER_INSTRUCTIONS = HERE | {"environment": {"ATEN_CPU_CAPABILITY": "default"}}
 
 
 def contents():
@@ -54,6 +55,7 @@ def write(contents, folder, code="a"):
             (results / name).write_bytes(content)
             table = "results_smoke/table.parquet"
             drawn = {"rule": "plot_figure", "params": {"code": code}, "inputs": {table: sha256(folder / table)}}
+            drawn |= {"sha256": sha256(results / name), "code": {}}
             (results / f"{name}.provenance.json").write_text(json.dumps(drawn | HERE))
         elif isinstance(content, pd.DataFrame):
             write_table(content, results / name)
@@ -92,6 +94,22 @@ def test_floats_that_are_rounded_otherwise_are_equal_within_tolerance(recorded, 
     assert set(kinds.values()) == {(WITHIN_TOLERANCE, "")}
 
 
+def test_the_keys_of_a_csv_are_written_exactly(tmp_path):
+    table = pd.DataFrame({"lr": [0.0316227766], "num_seeds": 2, "accuracy_mean": 1 / 3})
+
+    def folder_with(name, exact):
+        folder = write({"table.parquet": table}, tmp_path / name)
+        write_table(table, folder / "results_smoke" / "table.csv", exact)
+        return folder
+
+    files = record(folder_with("recorded", key_columns(table)))
+    assert found(files, folder_with("same", ["lr"]))["table.csv"] == (IDENTICAL, "")
+    assert found(files, folder_with("six digits", []))["table.csv"] == (
+        DIFFERENT,
+        "is not the text of table.parquet",
+    )
+
+
 def test_a_bias_of_keys_may_be_any_number_because_nothing_depends_on_it(recorded, tmp_path):
     changed = contents()
     changed["run.pkl"]["model"]["h.0.attn.c_attn.bias"][2:4] += 1
@@ -102,6 +120,7 @@ def test_a_bias_of_keys_may_be_any_number_because_nothing_depends_on_it(recorded
     ("factor", "code", "made_by", "answer", "reason"),
     [
         (1, "a", ELSEWHERE, WITHIN_TOLERANCE, "other bytes, drawn from table.parquet: identical"),
+        (1, "a", OTHER_INSTRUCTIONS, WITHIN_TOLERANCE, "other bytes, drawn from table.parquet: identical"),
         (1, "a", HERE, DIFFERENT, "drawn from table.parquet: identical, but it has other bytes on the same"),
         (1 + 1e-6, "a", HERE, WITHIN_TOLERANCE, "other bytes, drawn from table.parquet: equal within tolerance"),
         (1.01, "a", ELSEWHERE, DIFFERENT, "drawn from table.parquet: different"),

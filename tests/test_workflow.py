@@ -12,6 +12,7 @@ import sys
 from collections import Counter
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from conftest import REPOSITORY, copy_repository, snakemake
@@ -39,6 +40,8 @@ SMALL = {
         "memory": {"model": "dam", "num_switches": 0, "seeds": 2, "figures": ["by_rank"]},
     },
 }
+# Every printable character that a folder's name may have, but for braces, and others that could be in the way.
+ODD_NAME = "".join(map(chr, range(32, 127))).translate(dict.fromkeys(map(ord, "/{}"))) + "\n\té日"
 # Of each experiment one figure, and what it is made from.
 TARGETS = ["results/freeze/by_weights.png", "results/memory/by_rank.png"]
 TRUNKS = "_trunks"
@@ -55,7 +58,11 @@ def write_config(folder, **changed):
 
 def planned(folder, *arguments):
     """How many jobs of each rule a dry run plans, by the experiment that they belong to."""
-    output = snakemake(folder, "-n", *(arguments or TARGETS)).stdout
+    return planned_jobs(snakemake(folder, "-n", *(arguments or TARGETS)).stdout)
+
+
+def planned_jobs(output):
+    """The same from what a dry run printed."""
     jobs = re.findall(r"^rule (\w+):\n(?:    .*\n)*?    wildcards: (?:group=)?(\w+)", output, re.MULTILINE)
     if not jobs:
         assert "Nothing to be done" in output
@@ -69,7 +76,7 @@ def planned(folder, *arguments):
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
     """A repository in which the small configuration has been run; no test changes it."""
-    folder = copy_repository(tmp_path_factory.mktemp("ran"))
+    folder = copy_repository(tmp_path_factory.mktemp("ran") / ODD_NAME)
     write_config(folder)
     printed = snakemake(folder, "--cores", "2", "--verbose", *TARGETS).stderr
     (folder / "printed").write_text(printed)
@@ -91,11 +98,17 @@ def number_of_runs(experiment):
 
 def test_every_run_of_the_laptops_configuration_is_planned():
     experiments = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text())["experiments"]
-    jobs = planned(REPOSITORY, "--forceall", "--configfile", "config/config.yaml")
+    printed = snakemake(REPOSITORY, "-n", "--forceall", "--configfile", "config/config.yaml")
+    jobs = planned_jobs(printed.stdout)
     for group, experiment in experiments.items():
         assert [jobs[group][rule] for rule in OF_A_RUN] == [number_of_runs(experiment)] * 3
         plots = {f"plot_{figure}" for figure in experiment["figures"]}
         assert {rule for rule in jobs[group] if rule.startswith("plot_")} == plots
+    (total,) = re.findall(r"^total +(\d+)$", printed.stdout, re.MULTILINE)
+    last = printed.stderr.splitlines()[-1]
+    assert last.startswith(
+        f"the whole configuration: {total} jobs, {sum(map(number_of_runs, experiments.values()))} runs"
+    )
 
 
 def test_jobs_at_the_reference_scale_ask_for_a_gpu():
@@ -159,6 +172,11 @@ def test_logs_tell_the_cpu_time_of_training_and_evaluation(ran):
         assert re.search(rf" {what} took \d+\.\d+ s of CPU time\n", run.with_name(run.name + log).read_text())
 
 
+def test_the_log_of_a_figure_has_nothing_to_say_of_its_fonts(ran):
+    """Otherwise a warning would drown in it."""
+    assert (ran / "results" / "freeze" / "logs" / "by_weights_figure.log").read_text() == ""
+
+
 def test_snakemake_looks_for_a_job_to_start_only_when_one_has_ended(ran):
     """Otherwise it would look ever more often, hundreds of times a second late in a run of `make figures`."""
     printed = (ran / "printed").read_text()
@@ -186,9 +204,28 @@ def test_the_readme_reads_a_run_of_the_laptops_configuration():
     assert (group, name) in names
 
 
-def test_the_plan_says_what_the_trunks_save(ran):
-    said = "2 runs share 1 trunks: 100 iterations of training in place of 120, 17% saved"
-    assert said in snakemake(ran, "-n", *TARGETS).stderr.splitlines()
+def test_the_last_lines_of_a_plan_say_what_the_configuration_asks_for(ran):
+    saved, whole = snakemake(ran, "-n", *TARGETS).stderr.splitlines()[-2:]
+    assert saved == "2 runs share 1 trunks: 100 iterations of training in place of 120, 17% saved"
+    tables = [path for path in (ran / "cache").rglob("*.parquet")]
+    rows = sum(pq.read_metadata(path).num_rows for path in tables)
+    size = sum(path.stat().st_size for path in (ran / "cache").rglob("*") if path.is_file()) / 1e9
+    said = re.fullmatch(
+        r"the whole configuration: (\d+) jobs, 4 runs, 100 iterations of training, (\d+) rows of tables, "
+        r"([\d.]+) GB in the cache",
+        whole,
+    )
+    # A few pairs of bits are in none of the few held-out sequences.
+    assert rows <= int(said[2]) < 1.05 * rows
+    assert size / 1.3 < float(said[3]) < 1.3 * size
+
+
+def test_the_plan_is_said_once_and_not_where_it_is_in_the_way(ran):
+    assert "whole configuration" not in (quiet := snakemake(ran, "-n", "-q", *TARGETS)).stdout + quiet.stderr
+    dag = snakemake(ran, "--dag", *TARGETS)
+    assert dag.stdout.startswith("digraph") and dag.stderr.count("whole configuration") == 1
+    # Jobs, which read the same Snakefile, say nothing of it.
+    assert (ran / "printed").read_text().count("whole configuration") == 1
 
 
 def test_another_lr_trains_again_and_a_switch_more_goes_on_from_the_same_trunk(copy):
@@ -235,10 +272,14 @@ def test_the_content_of_a_script_decides_and_not_its_date(copy):
     add_a_line(copy, "train.py")
     jobs = planned(copy)
     assert {group: jobs[group]["train"] for group in jobs} == {"memory": 2, "freeze": 2}
-    # Back to what was run, as when one branch is left for another and taken up again; all files are newer.
+    # Back to what was run, as when one branch is left for another and taken up again. All files of the repository
+    # are newer, and so is a result.
     script.write_text(before)
-    for path in (copy / "workflow").rglob("*.py"):
-        os.utime(path)
+    made = {"cache", "results", ".snakemake"}
+    for path in copy.rglob("*"):
+        if not made & {*path.relative_to(copy).parts}:
+            os.utime(path)
+    os.utime(next((copy / "cache" / "memory").glob("*/*_sequences.pkl")))
     assert planned(copy) == {}
     # A cluster's profile changes nothing of it.
     assert planned(copy, "--profile", "profiles/slurm", *TARGETS) == {}
@@ -264,13 +305,32 @@ def test_a_new_setting_computes_nothing_again_and_is_known_to_every_job(copy):
     assert settings["identity"] == {"num_held_out": 20}
 
 
-def test_the_number_of_cores_and_the_folder_change_no_byte(ran, copy):
+def test_the_number_of_cores_the_folder_and_the_callers_shell_change_no_byte(ran, copy, tmp_path):
+    """The variables are those that changed bytes or failed the figures."""
+    settings = tmp_path / "home" / ".config" / "matplotlib" / "matplotlibrc"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("text.usetex: True\nfont.size: 30\nbackend: Qt4Agg\n")
+    (tmp_path / "not_text").write_bytes(b"\xff\xfe")
+    (tmp_path / "another_clone" / "memorization").mkdir(parents=True)
+    (tmp_path / "another_clone" / "memorization" / "__init__.py").write_text("raise SystemExit('another clone')")
+    of_a_shell = {
+        "HOME": f"{tmp_path}/home",
+        "LC_ALL": "C",
+        "MATPLOTLIBRC": f"{tmp_path}/not_text",
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "OMP_DYNAMIC": "true",
+        "OMP_THREAD_LIMIT": "1",
+        "PYTHONPATH": f"{tmp_path}/another_clone",
+        "SOURCE_DATE_EPOCH": "1",
+        "TMPDIR": "/nowhere",
+        "TZ": "Pacific/Auckland",
+    }
     run = "cache/freeze/one_layer_attention_freeze_mlp_seed_0/one_layer_attention_freeze_mlp_seed_0"
     of_run = [f"{run}{ending}" for ending in ("_sequences.pkl", ".pkl", "_evaluation.parquet")]
     made = [*of_run, *(f"results/freeze/by_weights.{suffix}" for suffix in ("parquet", "csv", "png", "pdf"))]
     for path in made:
         (copy / path).unlink()
-    snakemake(copy, "--cores", "1", *made)
+    snakemake(copy, "--cores", "1", *made, **of_a_shell)
     for path in made:
         assert (copy / path).read_bytes() == (ran / path).read_bytes(), path
 
@@ -329,6 +389,15 @@ def test_jobs_in_conda_environments_make_the_same_bytes(ran, copy, tmp_path):
     assert planned(copy) == {}
 
 
+def test_a_mistake_in_the_code_of_a_job_is_told_in_one_line_before_any_job(copy):
+    module = copy / "workflow" / "scripts" / "memorization" / "models" / "dam.py"
+    module.write_text(module.read_text() + "\ndef (")
+    result = snakemake(copy, "-n", *TARGETS, check=False)
+    line = len(module.read_text().splitlines())
+    assert result.stderr.splitlines()[-1] == f"{module}: line {line}: invalid syntax"
+    assert result.returncode != 0
+
+
 def test_a_job_that_fails_says_why_in_one_line_and_in_its_log(copy):
     write_config(copy, memory={"device": "cuda"})
     run = copy / "cache" / "memory" / "dam_seed_0" / "dam_seed_0"
@@ -337,3 +406,66 @@ def test_a_job_that_fails_says_why_in_one_line_and_in_its_log(copy):
     said = "RuntimeError: device: cuda is not to be found on this machine; set device to cpu"
     assert any(line.startswith(said) for line in result.stderr.splitlines())
     assert said in run.with_suffix(".log").read_text()
+
+
+OUTER = """
+MEMORY = {memory}
+
+module memorization:
+    snakefile: "clone/Snakefile"
+    prefix: "memory"
+    config: MEMORY
+
+module other_seeds:
+    snakefile: "clone/Snakefile"
+    prefix: "others"
+    config: MEMORY | {{"first_seed": 100}}
+
+use rule * from memorization as memorization_*
+use rule * from other_seeds as other_*
+
+rule number_of_rows:
+    default_target: True
+    input:
+        "memory/results/memory/by_rank.csv",
+        rules.memorization_memory.input,
+    output:
+        "rows.txt",
+    shell:
+        "wc -l < {{input[0]}} > {{output}}"
+"""
+
+
+def test_the_workflow_is_a_module_of_another_with_its_own_folder_configuration_and_files(tmp_path):
+    """In folders whose names have every character that a configuration may give."""
+    odd = "".join(map(chr, range(33, 127))).translate(dict.fromkeys(map(ord, "/*?{}<>~$:"))) + "é日"
+    memory = SMALL["experiments"]["memory"] | {"num_switches": 1, "seeds": 1}
+    given = SMALL | {"experiments": {"memory": memory}, "cache_dir": f"cache/{odd}", "checkpoint_seconds": 7}
+    copy_repository(tmp_path / "clone")
+    (tmp_path / "Snakefile").write_text(OUTER.format(memory=repr(given)))
+    printed = snakemake(tmp_path, "--cores", "2")
+    assert int((tmp_path / "rows.txt").read_text()) > 1
+    made = {path.relative_to(tmp_path).parts[0] for path in tmp_path.rglob("*.p[nk][gl]")}
+    assert made == {"memory"}
+    (trained,) = (tmp_path / "memory" / "cache" / odd / "memory").glob("*/dam_seed_0.pkl")
+    assert pickle.loads(trained.read_bytes())["args"]["K"] == OF_ALL["K"]
+    assert "whole configuration" in printed.stderr
+    # The second module has its own seeds and its own files.
+    plan = snakemake(tmp_path, "-n", "other_memory").stdout
+    assert "others/cache/" in plan and "dam_seed_100.pkl" in plan
+
+
+@pytest.mark.parametrize(
+    "config, expected",
+    [
+        ('config: {"experiments": {"a": {"model": "dma", "seeds": 1}}}', "experiments.a.model: "),
+        ("", "config/config.yaml: No such file or directory"),
+    ],
+    ids=["a mistake", "no configuration"],
+)
+def test_a_module_with_a_wrong_configuration_says_so_in_one_line(config, expected, tmp_path):
+    text = f'module a:\n    snakefile: "{REPOSITORY}/Snakefile"\n    {config}\nuse rule * from a as a_*\n'
+    (tmp_path / "Snakefile").write_text(text)
+    result = snakemake(tmp_path, "-n", check=False)
+    (line,) = result.stderr.splitlines()
+    assert result.returncode == 1 and line.startswith(expected)

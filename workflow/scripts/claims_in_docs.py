@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from memorization.storage.cache import atomic_write
-from memorization.storage.provenance import processors_of
+from memorization.storage.provenance import machines_of
 from memorization.tables.pages import ClaimsInPageError, fill_in_claims
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -25,7 +25,7 @@ def main(table: Path) -> None:
     if not table.exists():
         sys.exit(f"{table}: no such file; make figures makes it")
     told = pd.read_csv(table, keep_default_na=False)
-    processor = " and ".join(processors_of([str(table)])) or "an unknown processor"
+    processor = " and ".join(machines_of([str(table)])) or "an unknown processor"
     pages = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
     filled = {}
     for page in pages:

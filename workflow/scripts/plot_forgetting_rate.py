@@ -3,6 +3,10 @@
 Recall against learning rate · iterations, and the half-life in draws against the batch size.
 """
 
+from memorization.storage.log import start_log
+
+start_log(snakemake.log[0])
+
 from itertools import cycle
 
 import numpy as np
@@ -23,10 +27,9 @@ from memorization.figures.drawing import (
     note,
     save_figure,
 )
-from memorization.figures.labels import MARKERS, lines, ordered_colours
+from memorization.figures.labels import MARKERS, lines, number_labels, ordered_colours
 from memorization.figures.selection import by_model, recall
 from memorization.figures.titles import title_of_figure
-from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
 NEEDS = ("a switch", "tests of earlier sets", "sweeps of lr_after_switch and batch_size_after_switch")
@@ -96,7 +99,6 @@ def draw_half_lives(ax: Axes, of_model: pd.DataFrame, colours: dict) -> None:
     ax.set_xlabel("batch size after the switch")
 
 
-start_log(snakemake.log[0])
 table = read_table_of_group(snakemake.input.by_epoch)
 half_lives = read_table_of_group(snakemake.input.half_life)
 rates, sizes = sorted(table[LR].unique()), sorted(table[BATCH].unique())
@@ -115,12 +117,13 @@ axes[0, 0].set_ylabel("recall of the old set")
 axes[1, 0].set_ylabel(lines("half-life of the old set", "(sequences drawn)"))
 title = title_of_figure(snakemake, "How fast a set is forgotten at several learning rates and batch sizes")
 figure.suptitle(title)
+words = number_labels(rates)
 of_batch = {"color": "0.4", "linestyle": ""}
 legend_below(
     figure,
     axes,
     [
-        *(Line2D([], [], color=colour, label=f"learning rate {lr:g}") for lr, colour in colours.items()),
+        *(Line2D([], [], color=colour, label=f"learning rate {words[lr]}") for lr, colour in colours.items()),
         *(Line2D([], [], **of_batch, marker=marker, label=f"batch {size}") for size, marker in markers.items()),
         Line2D([], [], **IDEAL, label="ideal observer"),
         Line2D([], [], **REFERENCE, label="chance"),

@@ -4,15 +4,18 @@ An example is ``python workflow/scripts/trace.py results/freeze/by_epoch.png``. 
 that was made from it, with its rule and its code, and whether it has changed since.
 """
 
-import json
+import os
+import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 from memorization.installed import require_packages_of_script
 
 require_packages_of_script("workflow/scripts/trace.py FILE", ("numpy",), "tables")
 
-from memorization.storage.provenance import SUFFIX, sha256
+from memorization.storage.commit import REPOSITORY
+from memorization.storage.provenance import DamagedProvenanceError, name_of_machine, read_provenance, sha256
 
 
 def trace(path: Path, used: str | None, depth: int, seen: set[Path]) -> None:
@@ -21,35 +24,73 @@ def trace(path: Path, used: str | None, depth: int, seen: set[Path]) -> None:
     ``used`` is the hash that the file had when it was used. The files below one in ``seen`` are not repeated.
     """
     indent = "  " * depth
-    if not path.exists():
-        print(f"{indent}{path}: no longer exists")
+    shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    try:
+        now = sha256(path)
+        state = "" if used in (None, now) else "; CHANGED since it was used"
+        # By this name, because the message says how to make the file again.
+        record = read_provenance(shown)
+    except FileNotFoundError:
+        what = f"has no provenance{state}" if path.exists() else "no longer exists"
+        print(f"{indent}{shown}: {what}")
         return
-    now = sha256(path)
-    state = "" if used in (None, now) else "; CHANGED since it was used"
-    sidecar = Path(f"{path}{SUFFIX}")
-    if not sidecar.exists():
-        print(f"{indent}{path}: has no provenance{state}")
+    except OSError as error:
+        print(f"{indent}{shown}: cannot be read: {error.strerror}")
         return
-    record = json.loads(sidecar.read_text(encoding="utf-8"))
+    except DamagedProvenanceError as error:
+        print(f"{indent}{shown}: {error}{state}")
+        return
     if record["sha256"] != now:
         state += "; CHANGED since it was made"
-    code = record["code"]
-    version = f"{code['commit'][:12]}{' and changes' if code['dirty'] else ''}"
     again = " (see above)" if path in seen else ""
-    print(f"{indent}{path}: {record['rule']}, code {version}{state}{again}")
+    print(f"{indent}{shown}: {record['rule']}, {told_code(record['code'])}{state}{again}")
     if path in seen:
         return
     seen.add(path)
-    if record["rule"] in ("train", "train_trunk"):
-        settings = record["params"]["settings"]
-        print(f"{indent}  settings: {', '.join(f'{key}={value}' for key, value in settings.items())}")
+    print_settings(record, indent)
     for source, source_hash in record["inputs"].items():
-        trace(Path(source), source_hash, depth + 1, seen)
+        trace(place_of(source, path), source_hash, depth + 1, seen)
+
+
+def told_code(code: dict[str, Any]) -> str:
+    """Return the commit of the code in words, and what was different from it."""
+    different = {"dirty": " and changes", "edited": ", edited while the workflow ran"}
+    return f"code {str(code.get('commit'))[:12]}{''.join(v for k, v in different.items() if code.get(k))}"
+
+
+def print_settings(record: dict[str, Any], indent: str) -> None:
+    """Print the settings of a training, and the machine that it ran on."""
+    settings = record["params"].get("settings")
+    if record["rule"] in ("train", "train_trunk") and isinstance(settings, dict):
+        print(f"{indent}  settings: {', '.join(f'{key}={value}' for key, value in settings.items())}")
+        instructions, threads = record.get("instructions_of_torch"), record.get("threads_of_torch")
+        told = f" with {instructions}, {threads} threads" if instructions else ""
+        print(f"{indent}  machine: {name_of_machine(record)}{told}, Python {record.get('python', 'unknown')}")
+
+
+def place_of(source: str, made: Path) -> Path:
+    """Return where an input of the file ``made`` lies.
+
+    Its path is relative to the folder that the workflow ran in. That is as a rule one of those that ``made`` lies
+    in, or else this one or that of the repository.
+    """
+    folders = [*made.parents, Path.cwd(), REPOSITORY]
+    return next((folder / source for folder in folders if (folder / source).exists()), Path(source).absolute())
+
+
+def main() -> None:
+    """Trace the one file that is given."""
+    if len(sys.argv) != 2:
+        sys.exit("give one file: python workflow/scripts/trace.py results/freeze/by_epoch.png")
+    path = Path(os.path.abspath(sys.argv[1]))
+    if os.path.isdir(path):
+        sys.exit(f"{sys.argv[1]} is a folder; give one file in it, such as {sys.argv[1]}/by_epoch.png")
+    if not os.path.isfile(path):
+        sys.exit(f"there is no file {sys.argv[1]} in {Path.cwd()}")
+    # For example `| head` ends before everything is printed.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    trace(path, None, 0, set())
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("give one file: python workflow/scripts/trace.py results/freeze/by_epoch.png")
-    if not Path(sys.argv[1]).exists():
-        sys.exit(f"there is no file {sys.argv[1]}; paths are relative to the folder of the repository")
-    trace(Path(sys.argv[1]), None, 0, set())
+    main()

@@ -21,7 +21,7 @@ require_packages_of_script(
 )
 
 from memorization.storage.cache import atomic_write
-from memorization.storage.provenance import library_versions, processor
+from memorization.storage.provenance import library_versions, machine, machines_of, name_of_machine
 from memorization.storage.verification import (
     DIFFERENT,
     IDENTICAL,
@@ -29,6 +29,7 @@ from memorization.storage.verification import (
     TOLERANCE,
     WITHIN_TOLERANCE,
     compare,
+    compared_files,
     record,
 )
 
@@ -56,7 +57,7 @@ def run_workflow(folder: Path, configuration: str | Path) -> None:
 def update(folder: Path, path: Path) -> None:
     """Write the record of the files in ``folder``."""
     files = record(folder)
-    made_by = {"processor": processor(), "libraries": library_versions()}
+    made_by = machine() | {"libraries": library_versions()}
     with atomic_write(path) as file:
         file.write(_record_text(made_by, files).encode())
     print(f"{len(files)} files recorded in {path}")
@@ -98,10 +99,12 @@ def differ(folder: Path, path: Path) -> bool:
             f"{pictures[WITHIN_TOLERANCE]} are equal because the tables are that they are drawn from"
         )
     if counts.total() > counts[IDENTICAL]:
+        machines = machines_of(map(str, compared_files(folder).values())) or [name_of_machine(machine())]
         print(
-            f"recorded on {content['made_by']['processor']}, compared on {processor()}; an array of floats "
-            "is shown as [kind and shape, root mean square, weighted sum], another as kind, shape and hash; "
-            f"a float may differ by {TOLERANCE} of itself, these numbers by {TOLERANCE} of the root mean square"
+            f"recorded on {name_of_machine(content['made_by'])}, compared on {' and '.join(machines)}; "
+            "an array of floats is shown as [kind and shape, root mean square, weighted sum], another as kind, "
+            f"shape and hash; a float may differ by {TOLERANCE} of itself, these numbers by {TOLERANCE} of the "
+            "root mean square"
         )
     return counts[DIFFERENT] > 0
 

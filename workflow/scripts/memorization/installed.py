@@ -8,20 +8,8 @@ import sys
 from importlib.util import find_spec
 from typing import Any, NoReturn
 
-# The first that brings pydantic.
-MIN_SNAKEMAKE = (9, 17)
-OF_THE_PLAN = ("yaml", "pydantic")
 OF_JOBS = ("torch", "numpy", "pandas", "pyarrow", "scipy", "matplotlib", "tqdm")
 ONE_ENVIRONMENT = "`make .venv/installed` once, and then"
-
-
-def require_snakemake(version: str) -> None:
-    """End the process if Snakemake is too old, or lacks what a plan needs."""
-    needed = ".".join(map(str, MIN_SNAKEMAKE))
-    if tuple(map(int, version.split(".")[:2])) < MIN_SNAKEMAKE:
-        _end(f"Snakemake {needed} or newer is needed, this is {version}: {ONE_ENVIRONMENT} .venv/bin/snakemake")
-    if missing := _missing(OF_THE_PLAN):
-        _end(f"{sys.executable} lacks {missing}, which Snakemake {needed} and newer bring")
 
 
 def require_packages_of_jobs(workflow: Any) -> None:

@@ -22,7 +22,7 @@ _BEFORE_THE_TABLES = """\
 
 | file | purpose |
 | --- | --- |
-| `config.yaml` | the laptop: every figure in minutes; `make figures` and `snakemake` alone use it |
+| `config.yaml` | the laptop: every figure in 40 minutes; `make figures` and `snakemake` alone use it |
 | `smoke.yaml` | tests: every feature in seconds; `make smoke` uses it |
 | `paper.yaml` | the reference scale of the study: `--configfile config/paper.yaml` |
 | `smoke_claims.yaml` | the claims of `smoke.yaml`; those of `config.yaml` are in `report/claims.yaml` |

@@ -1,8 +1,13 @@
-"""Configuration files that are absent, not YAML, or that YAML misreads."""
+"""What is wrong with a configuration file, before its contents are looked at.
 
+It is absent, is not YAML, or YAML misreads it. The values of the command line are read here too.
+"""
+
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -27,6 +32,14 @@ def mistake_of_file(
         return f"{path}: {error.strerror}; name a YAML file, such as {example}"
     except UnicodeDecodeError:
         return f"{path}: is not text in UTF-8"
+    # As Snakemake does, which reads as YAML what is not JSON.
+    try:
+        json.loads(content, object_pairs_hook=_without_duplicates)
+        return None if content.lstrip().startswith("{") else f"{path}: is not {what}"
+    except _DuplicateKeyError as error:
+        return f"{path}: {shown_key(error.args[0])} is there twice; give it once"
+    except (ValueError, RecursionError):
+        pass
     try:
         document = yaml.compose(content, Loader=yaml.SafeLoader)
         if not isinstance(document, yaml.MappingNode):
@@ -43,6 +56,45 @@ def mistake_of_file(
         # The YAML library itself raises all of these, for values that are not of the type they claim.
         return f"{path}: not YAML: {' '.join(str(error).split())}"
     return mistake and f"{path}: {mistake}"
+
+
+class _DuplicateKeyError(Exception):
+    """A JSON file has a key twice, of which reading would drop one silently."""
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in content:
+            raise _DuplicateKeyError(key)
+        content[key] = value
+    return content
+
+
+def mistake_of_folder(path: Path) -> str | None:
+    """Return what is wrong with the folder of this repository, in one line, or None."""
+    if any(brace in str(path) for brace in "{}"):
+        return f"{path}: has a brace, which Snakemake takes for a wildcard; rename or move the repository"
+    return None
+
+
+def nested_values(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the mappings and lists of ``--config``, with their numbers as numbers.
+
+    Snakemake has read all that is in them as texts.
+    """
+    return {key: _with_numbers(value) for key, value in given.items() if isinstance(value, dict | list)}
+
+
+def _with_numbers(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_numbers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_numbers(item) for item in value]
+    try:
+        return yaml.safe_load(value) if isinstance(value, str) else value
+    except yaml.YAMLError:
+        return value
 
 
 def _misread(node: yaml.Node, name: str) -> Iterator[str]:

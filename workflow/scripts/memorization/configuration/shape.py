@@ -35,7 +35,7 @@ RULES = (
     "claims",
 )  # fmt: skip
 NAME_PATTERN = "^[a-z][a-z0-9_]{0,63}$"
-FOLDER_PATTERN = r"^[^\s*?{}~$:\x00-\x1f\x7f]*[^\s*?{}~$:\x00-\x1f\x7f/]$"
+FOLDER_PATTERN = r"^[^\s*?{}<>~$:\x00-\x1f\x7f]*[^\s*?{}<>~$:\x00-\x1f\x7f/]$"
 
 
 def mistake(text: str, levels_up: int = 0) -> PydanticCustomError:
@@ -84,7 +84,7 @@ Folder = Annotated[
     Field(
         pattern=FOLDER_PATTERN,
         json_schema_extra={
-            "allowed": "the path of a folder, without * ? { } ~ $ :, space, a part that is a single dot "
+            "allowed": "the path of a folder, without * ? { } < > ~ $ :, space, a part that is a single dot "
             "or a final slash"
         },
     ),

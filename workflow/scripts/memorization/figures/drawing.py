@@ -21,7 +21,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocat
 
 from ..storage.cache import write_figure
 from ..storage.provenance import write_provenance
-from .labels import AXIS_LABELS, Look, lines
+from .labels import AXIS_LABELS, Look, lines, number_labels
 from .layout import (
     PAGE,
     ROOM_OF_LEGEND,
@@ -34,6 +34,7 @@ from .layout import (
 )
 from .selection import by_model, conditions
 
+# Also if it was imported before this room was.
 matplotlib.use("agg")
 # A matplotlibrc of the user, or of the folder, changes no figure.
 matplotlib.rcdefaults()
@@ -353,9 +354,10 @@ def plain_number(x: float, _: Any = None) -> str:
 def log_axis_of(axis: Axis, values: Iterable[float]) -> None:
     """Make an axis logarithmic, with a number at each of the swept ``values`` alone."""
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})
-    axis.set_major_locator(FixedLocator(sorted(set(values))))
+    texts = number_labels(values)
+    axis.set_major_locator(FixedLocator(list(texts)))
     axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    axis.set_major_formatter(FuncFormatter(lambda x, _: texts.get(x, "")))
 
 
 def axis_of_values(axis: Axis, values: Iterable[float]) -> None:
@@ -367,8 +369,9 @@ def axis_of_values(axis: Axis, values: Iterable[float]) -> None:
     if low > 0 and high >= WIDE * low:
         log_axis_of(axis, values)
         return
-    axis.set_ticks(sorted(set(values)))
-    axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    texts = number_labels(values)
+    axis.set_ticks(list(texts))
+    axis.set_major_formatter(FuncFormatter(lambda x, _: texts.get(x, "")))
 
 
 def note(axes: Axes, text: str) -> None:

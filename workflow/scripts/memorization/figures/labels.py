@@ -5,12 +5,15 @@ entry here gets its own name and a spare look.
 """
 
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
 import numpy as np
 import pandas as pd
+
+from ..number_texts import distinct_texts
 
 # Okabe and Ito's palette, whose colours stay apart for every kind of colour vision.
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PURPLE = [
@@ -218,28 +221,37 @@ def condition_label(condition: dict[str, Any], table: pd.DataFrame) -> str:
     """Return a condition in words.
 
     A setting that is the same throughout ``table``, that the model lacks, or that is plain goes unsaid. If all are
-    plain, they are said, or that nothing is frozen.
+    plain, they are said, or that nothing is frozen. Two values of a setting in ``table`` have different words.
     """
     said, plain = [], []
     for name, value in condition.items():
         if pd.isna(value) or table[name].nunique(dropna=False) <= 1:
             continue
         is_plain = (name, value) in _PLAIN or (_is_truth(value) and not value and not name.endswith("_trainable"))
-        (plain if is_plain else said).append(_value_label(name, value))
+        (plain if is_plain else said).append(_value_label(name, value, table[name]))
     nothing_frozen = _VALUES["freeze", "none"]
     return ", ".join(said or ([nothing_frozen] if nothing_frozen in plain else plain))
 
 
-def _value_label(name: str, value: Any) -> str:
-    """Return a setting with its value in words."""
+def _value_label(name: str, value: Any, among: pd.Series) -> str:
+    """Return a setting with its value in words.
+
+    No other value ``among`` those of the setting has the same words.
+    """
     if name == "model":
         return look_of_model(value).label
     if (name, value) in _VALUES:
         return _VALUES[name, value]
     if _is_truth(value):
         return setting_label(name) if value else f"not {setting_label(name)}"
-    shown = f"{value:g}" if isinstance(value, float) else str(value).replace("_", " ")
+    shown = number_labels(among)[value] if isinstance(value, float) else str(value).replace("_", " ")
     return f"{setting_label(name)}: {shown}"
+
+
+def number_labels(values: Iterable[Any]) -> dict[float, str]:
+    """Return the text of each number among the swept ``values`` of a setting."""
+    numbers = (value for value in set(values) if isinstance(value, int | float | np.number))
+    return distinct_texts(value for value in numbers if np.isfinite(value))
 
 
 def _is_truth(value: Any) -> bool:

@@ -11,13 +11,15 @@ import pickle
 import platform
 import sys
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..number_texts import exact_text
+from .file_system import errors_name, flush_file, flush_folder, remove_if_possible
 from .making_again import how_to_make_again
 from .unpickling import DamagedPickleError, OfArray, SafeUnpickler
 
@@ -39,21 +41,15 @@ def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
     remove_what_was_left(path)
     temporary = path.with_name(f".{path.name}.{_HOST}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        # The error of a full disk does not name the file.
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+        with errors_name(path):
+            with open(temporary, "wb") as file:
+                yield file
+                file.flush()
+                flush_file(file.fileno())
+            os.replace(temporary, path)
+            flush_folder(path.parent)
     finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        remove_if_possible(temporary)
 
 
 # Processes of two machines that share a folder can have the same number.
@@ -63,16 +59,24 @@ _HOST = f"{zlib.crc32(platform.node().encode()):08x}"
 def remove_what_was_left(path: Path) -> None:
     """Remove the temporary files of ``path`` that killed processes left behind.
 
-    Only processes of this machine count.
+    Only processes of this machine count. A file that cannot be removed stays.
     """
-    for left in path.parent.glob(f".{glob.escape(path.name)}.{_HOST}.*.tmp"):
-        process = int(left.name.split(".")[-2])
-        try:
-            os.kill(process, 0)
-        except ProcessLookupError:
-            left.unlink(missing_ok=True)
-        except OSError:
-            pass  # It belongs to another user, and is alive.
+    with suppress(OSError):
+        for left in path.parent.glob(f".{glob.escape(path.name)}.{_HOST}.*.tmp"):
+            number = left.name.split(".")[-2]
+            if number.isdecimal() and not _is_alive(int(number)):
+                remove_if_possible(left)
+
+
+def _is_alive(process: int) -> bool:
+    """Tell whether a process of this machine is alive."""
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        pass  # It belongs to another user, and is alive.
+    return True
 
 
 class DamagedTableError(ValueError):
@@ -121,7 +125,8 @@ def read_checked_pickle(path: str | Path) -> Any:
 
     Raises `DamagedPickleError` if a single bit has changed.
     """
-    data = Path(path).read_bytes()
+    with errors_name(path):
+        data = Path(path).read_bytes()
     content, checksum = data[:-32], data[-32:]
     if hashlib.sha256(content).digest() != checksum:
         raise DamagedPickleError("its checksum is wrong")
@@ -135,7 +140,7 @@ def read_pickle(path: str | Path, of_array: OfArray | None = None) -> Any:
     again, and `UnsafePickleError` if the file asks for something that no file of the cache holds.
     """
     try:
-        with open(path, "rb") as file:
+        with errors_name(path), open(path, "rb") as file:
             return SafeUnpickler(file, of_array).load()
     except DamagedPickleError as error:
         raise type(error)(f"{path}: {error}; {how_to_make_again(path)}") from error
@@ -177,18 +182,34 @@ def _as_bytes(bits: np.ndarray) -> np.ndarray:
     return bits.astype(np.int8, copy=False)
 
 
-def write_table(table: "pd.DataFrame", path: str | Path) -> None:
-    """Write a tidy table as ``.parquet`` or ``.csv``; the ending of ``path`` decides."""
+def write_table(table: "pd.DataFrame", path: str | Path, exact: Collection[str] = ()) -> None:
+    """Write a tidy table as ``.parquet`` or ``.csv``; the ending of ``path`` decides.
+
+    In a ``.csv``, floats have six digits, and those of the columns ``exact`` as many as they need.
+    """
     with atomic_write(path) as file:
         if Path(path).suffix == ".csv":
-            file.write(csv_text(table))
+            file.write(csv_text(table, exact))
         else:
             table.to_parquet(file, index=False)
 
 
-def csv_text(table: "pd.DataFrame") -> bytes:
-    """Return a table as the text of a ``.csv``, floats with six digits."""
-    return table.to_csv(index=False, float_format="%.6g").encode()
+def key_columns(table: "pd.DataFrame") -> list[str]:
+    """Return the columns that tell the rows of a table over seeds apart.
+
+    They are the condition and the keys, all before ``num_seeds``. A table without this column has none.
+    """
+    return list(table.columns[: table.columns.get_loc("num_seeds")]) if "num_seeds" in table else []
+
+
+def csv_text(table: "pd.DataFrame", exact: Collection[str] = ()) -> bytes:
+    """Return a table as the text of a ``.csv``, floats with six digits.
+
+    The numbers of the columns ``exact`` are read back as they are.
+    """
+    floats = [column for column in exact if table[column].dtype.kind == "f"]
+    texts = {column: table[column].map(exact_text, na_action="ignore").astype(object) for column in floats}
+    return table.assign(**texts).to_csv(index=False, float_format="%.6g").encode()
 
 
 def read_table(
@@ -212,6 +233,8 @@ def read_table(
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        if isinstance(error, OSError) and error.errno:  # of the disk, not of what is in the file
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise DamagedTableError(
             f"{path} is damaged, or was made by another version ({reason}); {how_to_make_again(path)}"

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .cache import csv_text, read_pickle, read_table
-from .provenance import SUFFIX, sha256
+from .cache import csv_text, key_columns, read_pickle, read_table
+from .provenance import read_provenance, sha256
 
 ROOTS = ("cache_smoke", "results_smoke")
 PICTURES = (".png", ".pdf")
@@ -53,8 +53,8 @@ def record(folder: Path) -> dict[str, list]:
 def compare(recorded: dict[str, list], folder: Path, made_by: dict[str, Any]) -> list[tuple[str, str, str]]:
     """Return the name of each file, its answer (one of the three) and why.
 
-    ``made_by`` are the ``processor`` and the ``libraries`` of the record. The reason is the difference, or the
-    tables of a picture that is equal because they are.
+    ``made_by`` are the machine (`provenance.machine`) and the ``libraries`` of the record. The reason is the
+    difference, or the tables of a picture that is equal because they are.
     """
     files = compared_files(folder)
     answers: dict[str, tuple[str, str]] = {}
@@ -67,7 +67,7 @@ def compare(recorded: dict[str, list], folder: Path, made_by: dict[str, Any]) ->
         elif difference := _difference(recorded, name, folder):
             answers[name] = DIFFERENT, difference
         elif name.endswith(PICTURES):
-            answers[name] = _answer_of_tables(_provenance(files[name]), folder, made_by, answers)
+            answers[name] = _answer_of_tables(read_provenance(files[name]), folder, made_by, answers)
         else:
             answers[name] = WITHIN_TOLERANCE, ""
     return sorted((name, *answer) for name, answer in answers.items())
@@ -88,14 +88,9 @@ def _answer_of_tables(
     of_tables = {answers[name][0] for name in tables}
     if DIFFERENT in of_tables:
         return DIFFERENT, f"{drawn_from}: different"
-    if of_tables == {IDENTICAL} and all(provenance[key] == made_by[key] for key in made_by):
-        return DIFFERENT, f"{drawn_from}: identical, but it has other bytes on the same processor"
+    if of_tables == {IDENTICAL} and all(provenance.get(key) == made_by[key] for key in made_by):
+        return DIFFERENT, f"{drawn_from}: identical, but it has other bytes on the same machine"
     return WITHIN_TOLERANCE, f"other bytes, {drawn_from}: {' or '.join(sorted(of_tables, reverse=True))}"
-
-
-def _provenance(path: Path) -> dict[str, Any]:
-    """Return the sidecar of a file."""
-    return json.loads(Path(f"{path}{SUFFIX}").read_text(encoding="utf-8"))
 
 
 def _difference(recorded: dict[str, list], name: str, folder: Path) -> str:
@@ -106,7 +101,8 @@ def _difference(recorded: dict[str, list], name: str, folder: Path) -> str:
     try:
         if name.endswith(".csv") and (folder / name).with_suffix(".parquet").exists():
             table = f"{name.removesuffix('.csv')}.parquet"
-            if csv_text(read_table(folder / table)) != (folder / name).read_bytes():
+            content = read_table(folder / table)
+            if csv_text(content, key_columns(content)) != (folder / name).read_bytes():
                 return f"is not the text of {Path(table).name}"
             name = table
         found = _summary_of_file(folder / name)
@@ -144,7 +140,7 @@ def _summary_of_file(path: Path) -> dict[str, Any]:
     if path.suffix == ".pkl":
         return _summary(read_pickle(path))
     if path.suffix in PICTURES:
-        provenance = _provenance(path)
+        provenance = read_provenance(path)
         parameters = json.dumps([provenance["rule"], provenance["params"]], sort_keys=True)
         return {
             "drawn_by": _hash([parameters]),

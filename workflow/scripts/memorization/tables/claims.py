@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..number_texts import exact_text
+from ..storage.cache import key_columns
 from .registry import numbers_of_table
 
 COLUMNS = ("id", "rows", "number", "value", "low", "high", "seeds", "holds", "reason")
@@ -39,11 +41,11 @@ def _check(name: str, claim: dict[str, Any], table: pd.DataFrame) -> list[dict[s
         line = dict.fromkeys(COLUMNS, np.nan) | {"id": name, "rows": "", "number": claim["numbers"][0], "seeds": 0}
         return [line | {"holds": False, "reason": f"{claim['table']} has no row with {wanted}"}]
     numbers, lines = numbers_of_table(claim["table"]), []
-    keys = list(table.columns[: table.columns.get_loc("num_seeds")])
+    keys = key_columns(table)
     different = [key for key in keys if selected[key].nunique(dropna=False) > 1]
     for _, row in selected.iterrows():
-        reason = _reason_against(claim["holds"], claim["columns"], row)
-        told = ", ".join(f"{key} {_told(row[key])}" for key in different)
+        reason = _reason_against(claim["holds"], claim["columns"], row, keys)
+        told = ", ".join(f"{key} {_exact(row[key])}" for key in different)
         of_row = {"id": name, "rows": told, "seeds": row["num_seeds"], "holds": not reason, "reason": reason}
         for number in claim["numbers"]:
             values = pd.to_numeric(row[list(numbers[number])], errors="coerce")
@@ -62,9 +64,10 @@ def _same(value: Any, wanted: Any) -> bool:
     return bool(value == wanted) and isinstance(value, bool | np.bool_) == isinstance(wanted, bool)
 
 
-def _reason_against(expression: str, columns: list[str], row: pd.Series) -> str:
+def _reason_against(expression: str, columns: list[str], row: pd.Series, keys: list[str]) -> str:
     """Return why an expression is not true of a row; nothing if it is true."""
-    told = ", ".join(f"{column} is {_told(row[column])}" for column in columns)
+    words = {column: (_exact if column in keys else _told)(row[column]) for column in columns}
+    told = ", ".join(f"{column} is {word}" for column, word in words.items())
     numbers = pd.to_numeric(row[columns], errors="coerce").astype(float)
     if numbers.isna().any():
         return f"{expression} cannot be told: {told}"
@@ -73,8 +76,14 @@ def _reason_against(expression: str, columns: list[str], row: pd.Series) -> str:
 
 
 def _listed(values: list[Any]) -> str:
-    return " or ".join(map(_told, values))
+    return " or ".join(map(_exact, values))
+
+
+def _exact(value: Any) -> str:
+    """Return the value of a key, which tells it from every other."""
+    return exact_text(value) if isinstance(value, float) else str(value)
 
 
 def _told(value: Any) -> str:
+    """Return a measured value, with six digits."""
     return f"{value:.6g}" if isinstance(value, float) else str(value)

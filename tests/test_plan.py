@@ -1,0 +1,70 @@
+"""The plan: what is said of a configuration before anything is run is what its runs write."""
+
+import pytest
+from conftest import resolved_settings, trained
+from test_dam import dam_settings
+from test_gpt import gpt_settings
+
+from memorization.configuration.experiments import Run
+from memorization.configuration.plan import (
+    BYTES_BESIDE_RUN,
+    BYTES_BESIDE_TRUNK,
+    MOST_OF_RUN,
+    amount_of_run,
+    bytes_of_trunk,
+    out_of_proportion,
+    rows_of_tables,
+)
+from memorization.storage.cache import write_pickle, write_sequences, write_table
+from memorization.training.evaluation import evaluate_run
+from memorization.training.training import Training
+
+SETTINGS = {"one_layer_attention": resolved_settings, "gpt": gpt_settings, "dam": dam_settings}
+SHAPES = [
+    {"num_switches": 0},
+    {"num_switches": 1, "num_iters_of_last_set": 10, "saved_iters": [1, 7, 15], "test_stride": 3},
+    {"num_switches": 2, "test_earlier_sets": False, "test_iters_after_switch": [1, 3, 10], "K": 60},
+]
+
+
+@pytest.mark.parametrize("model", SETTINGS)
+@pytest.mark.parametrize("shape", SHAPES, ids=["no switch", "a short last set", "two switches"])
+def test_rows_and_bytes_are_those_that_a_run_writes(model, shape, tmp_path, one_thread):
+    num_held_out = 200
+    args = SETTINGS[model](num_iters_per_set=20, num_iters_per_epoch=10, **shape)
+    settings = args | {"num_held_out": num_held_out}
+    results, sets = trained(args)
+    tables = evaluate_run(results, sets, num_held_out)
+    assert rows_of_tables(settings) == {name: len(table) for name, table in tables.items()}
+    write_sequences(sets, [20 * i for i in range(len(sets))], tmp_path / "sequences.pkl")
+    write_pickle(results, tmp_path / "run.pkl")
+    for name, table in tables.items():
+        write_table(table, tmp_path / f"{name}.parquet")
+    # Within a factor of 1.5: the predictions of barely trained weights are alike, and small. The cache of
+    # a whole workflow is compared within 1.3, in test_workflow.py.
+    written = sum(path.stat().st_size for path in tmp_path.iterdir())
+    assert written / 1.5 < amount_of_run(settings).bytes - BYTES_BESIDE_RUN < 1.5 * written
+    if args["num_switches"]:
+        trunk = Training(args, sets[:1], [0])
+        trunk.run(20)
+        write_pickle(trunk.checkpoint(), tmp_path / "trunk.pkl")
+        size = (tmp_path / "trunk.pkl").stat().st_size
+        assert size / 1.5 < bytes_of_trunk(settings) - BYTES_BESIDE_TRUNK < 1.5 * size
+
+
+@pytest.mark.parametrize(
+    "setting, value",
+    [("num_switches", 10_000), ("K", 10**8), ("num_iters_per_set", 10**9), ("num_held_out", 10**8)],
+)
+def test_an_experiment_out_of_proportion_is_named_with_the_setting_to_blame(setting, value):
+    usual = resolved_settings(num_switches=1) | {"num_held_out": 1000}
+    runs = [
+        Run("usual", "a", usual, {}),
+        Run("large", "b", usual | {setting: value}, {}),
+        Run("large", "c", usual, {}),
+    ]
+    (line,) = out_of_proportion(runs)
+    assert line.startswith("experiments.large: out of proportion: one run has ")
+    assert line.endswith(f", most of it by {setting}: {value}")
+    assert max(amount_of_run(runs[1].settings)[i] / MOST_OF_RUN[i] for i in range(3)) > 1
+    assert out_of_proportion(runs[::2]) == []
