@@ -1,9 +1,15 @@
 import sys
 from pathlib import Path
 
-from snakemake.utils import min_version, update_config
+from packaging.version import Version
+from snakemake.common import __version__ as snakemake_version
+from snakemake.utils import update_config
 
-min_version("9.0")
+# 9.17 is the first release that brings pydantic. This exits without the traceback and the banner of an exception.
+if Version(snakemake_version) < Version("9.17"):
+    raise SystemExit(
+        f"Snakemake 9.17 or newer is needed, this is {snakemake_version}: README.md says how to have it"
+    )
 
 # The folder of this file. `workflow.basedir` is that of the workflow that Snakemake was called with, which may use
 # this one as a module.
@@ -18,6 +24,7 @@ if not SCRIPTS.is_dir():
 sys.path.insert(0, str(SCRIPTS))
 
 from memorization.configuration.files import DEFAULT_FILE, mistake_of_file, mistake_of_folder, nested_values
+from memorization.installed import require_packages_of_jobs
 
 if mistake := mistake_of_folder(REPOSITORY):
     raise SystemExit(mistake)
@@ -55,6 +62,8 @@ if CLAIMS:
 
 
 if not IS_MODULE:
+
+    require_packages_of_jobs(workflow)
 
     # The first page of Snakemake's report.
     report: "report/workflow.rst"

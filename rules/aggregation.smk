@@ -23,5 +23,6 @@ rule aggregate:
         references=lambda wildcards: references_of(wildcards),
         settings=lambda wildcards, output: [run.settings for run in runs_of(wildcards)],
         code=code_version("aggregate.py"),
+        pins=pins_of("tables", *OF_TABLES, "scipy"),
     script:
         "../workflow/scripts/aggregate.py"

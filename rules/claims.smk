@@ -18,6 +18,7 @@ rule claims_of_group:
     params:
         claims=claims_to_check,
         code=code_version("check_claims.py"),
+        pins=pins_of("tables", *OF_TABLES, "scipy"),
     script:
         "../workflow/scripts/check_claims.py"
 
@@ -49,5 +50,6 @@ rule claims:
             name: {"experiment": claim.experiment, "sentence": claim.sentence} for name, claim in CLAIMS.items()
         },
         code=code_version("tell_claims.py"),
+        pins=pins_of("tables", *OF_TABLES),
     script:
         "../workflow/scripts/tell_claims.py"

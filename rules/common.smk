@@ -14,6 +14,8 @@ from memorization.environment import set_environment_of_jobs
 from memorization.storage.code_version import code_version
 from memorization.storage.commit import tell_jobs_the_code
 from memorization.storage.folder_lock import keep_calls_apart
+from memorization.storage.making_again import tell_jobs_the_options
+from memorization.storage.pins import pins_of
 from memorization.tables.registry import (
     TABLES,
     FigureScriptError,
@@ -55,6 +57,10 @@ RUNS = {(run.group, run.name): run.settings for run in configuration.runs}
 GROUPS_WITH_CLAIMS = [group for group in configuration.figures if group in {c.experiment for c in CLAIMS.values()}]
 TRUNKS = trunks_of(configuration.runs)
 RESULTS = configuration.results_dir
+# The libraries that tables are written with, and that figures are drawn with. Some of a figure's bytes are of those
+# that matplotlib needs.
+OF_TABLES = ("numpy", "pandas", "pyarrow")
+OF_FIGURES = ("matplotlib", "contourpy", "fonttools", "kiwisolver", "pillow", "pyparsing")
 # The beginning of every file of a run: the run's folder, then the run's name again.
 RUN = f"{configuration.cache_dir}/{{group}}/{{run}}/{{run}}"
 # The same of a trunk. No experiment's name begins with an underscore.
@@ -62,6 +68,7 @@ TRUNK = f"{configuration.cache_dir}/_trunks/{{trunk}}/{{trunk}}"
 
 if workflow.is_main_process:
     tell_jobs_the_code()
+    tell_jobs_the_options(workflow)
 
 
 onstart:

@@ -25,5 +25,6 @@ rule evaluate_validation:
         identity=lambda wildcards: settings_from(Stage.EVALUATION, identity_of(wildcards)),
         settings=lambda wildcards, output: settings_of(wildcards),
         code=code_of("evaluate_validation.py"),
+        pins=pins_of("training", "torch", *OF_TABLES),
     script:
         "../workflow/scripts/evaluate_validation.py"

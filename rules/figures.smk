@@ -30,5 +30,6 @@ for figure in TABLES_OF_FIGURE:
             figure=figure,
             title=title_of(figure),
             code=code_version(f"plot_{figure}.py"),
+            pins=pins_of("tables", *OF_TABLES, *OF_FIGURES),
         script:
             "../workflow/scripts/plot_{params.figure}.py"

@@ -16,5 +16,6 @@ rule generate_sequences:
         # if two of them swapped their values.
         sequences=sequences_of,
         code=code_version("generate_sequences.py"),
+        pins=pins_of("tables", "numpy"),
     script:
         "../workflow/scripts/generate_sequences.py"

@@ -20,6 +20,7 @@ rule train_trunk:
         identity=lambda wildcards: settings_until(Stage.SWITCH, identity_of(wildcards)),
         settings=lambda wildcards, output: settings_until(Stage.SWITCH, settings_of(wildcards)),
         code=code_of("train_trunk.py"),
+        pins=pins_of("training", "torch", "numpy"),
     script:
         "../workflow/scripts/train_trunk.py"
 
@@ -46,5 +47,6 @@ rule train:
         identity=lambda wildcards: settings_until(Stage.EVALUATION, identity_of(wildcards)),
         settings=lambda wildcards, output: settings_until(Stage.EVALUATION, settings_of(wildcards)),
         code=code_of("train.py"),
+        pins=pins_of("training", "torch", "numpy"),
     script:
         "../workflow/scripts/train.py"

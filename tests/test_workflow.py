@@ -1,5 +1,6 @@
 """The workflow as a whole: what it plans, what it runs again, and that cores change no result."""
 
+import fnmatch
 import json
 import math
 import os
@@ -16,6 +17,7 @@ import pytest
 import yaml
 from conftest import REPOSITORY, copy_repository, snakemake
 from later_settings import add_later_settings
+from test_imports import IMPORTED
 
 from memorization.configuration.experiments import read_configuration
 
@@ -332,6 +334,60 @@ def test_the_number_of_cores_the_folder_and_the_callers_shell_change_no_byte(ran
     snakemake(copy, "--cores", "1", *made, **of_a_shell)
     for path in made:
         assert (copy / path).read_bytes() == (ran / path).read_bytes(), path
+
+
+def names_of_pins(record):
+    """The libraries whose pins the parameters of a job have."""
+    return {pin.split("==")[0] for pin in record["params"]["pins"].split()}
+
+
+def test_a_result_depends_on_the_pins_of_the_libraries_that_its_job_imports(ran):
+    records = [json.loads(path.read_text()) for path in ran.glob("*/**/*.provenance.json")]
+    of_rules = {record["rule"]: names_of_pins(record) for record in records}
+    assert len(of_rules) >= 6
+    for rule, pinned in of_rules.items():
+        (imported,) = {tuple(of) for script, of in IMPORTED.items() if fnmatch.fnmatch(f"{rule}.py", script)}
+        assert pinned >= {*imported}, rule
+
+
+# What a plan with --use-conda asks conda.
+CONDA_OF_PLANS = """#!/bin/sh
+case "$*" in
+    "info --json") echo '{"conda_prefix": "/none", "platform": "linux-64"}';;
+    "--version") echo "conda 26.7.1";;
+    "config --get channel_priority --json") echo '{"get": {"channel_priority": "strict"}}';;
+    *) exit 1;;
+esac
+"""
+
+
+def test_another_environment_with_the_same_pins_computes_nothing_again(copy, tmp_path, monkeypatch):
+    """Only plans: `conda` is one that answers their questions, and makes no environment."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "conda").write_text(CONDA_OF_PLANS)
+    (tmp_path / "bin" / "conda").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    for path in (copy / "envs").glob("*.yaml"):
+        path.write_text(f"# Another comment.\n{path.read_text()}")
+    assert planned(copy, "--use-conda", "--conda-prefix", tmp_path / "elsewhere", *TARGETS) == {}
+    tables = copy / "envs" / "tables.yaml"
+    tables.write_text(re.sub(r"(matplotlib==).*", r"\g<1>1.0", tables.read_text()))
+    assert planned(copy) == {"freeze": {"plot_by_weights": 1}, "memory": {"plot_by_rank": 1}}
+
+
+@pytest.mark.skipif(
+    not shutil.which("conda"), reason="no `conda` command: no environment of envs/ is made, and no job runs in one"
+)
+def test_jobs_in_conda_environments_make_the_same_bytes(ran, copy, tmp_path):
+    made = [path.relative_to(ran) for path in ran.glob("*/memory/**/*.p*") if path.is_file()]
+    made = [path for path in made if path.suffix in (".pkl", ".parquet", ".png", ".pdf")]
+    assert len(made) > 10
+    for path in made:
+        (copy / path).unlink()
+    snakemake(copy, "--cores", "1", "--use-conda", "--conda-prefix", tmp_path / "environments", TARGETS[1])
+    for path in made:
+        assert (copy / path).read_bytes() == (ran / path).read_bytes(), path
+    assert planned(copy) == {}
 
 
 def test_a_mistake_in_the_code_of_a_job_is_told_in_one_line_before_any_job(copy):

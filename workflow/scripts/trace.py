@@ -10,6 +10,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from memorization.installed import require_packages_of_script
+
+require_packages_of_script("workflow/scripts/trace.py FILE", ("numpy",), "tables")
+
 from memorization.storage.commit import REPOSITORY
 from memorization.storage.provenance import DamagedProvenanceError, name_of_machine, read_provenance, sha256
 

@@ -14,6 +14,12 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+from memorization.installed import require_packages_of_script
+
+require_packages_of_script(
+    "workflow/scripts/verify.py --folder FOLDER", ("torch", "numpy", "pandas", "pyarrow"), "training"
+)
+
 from memorization.storage.cache import atomic_write
 from memorization.storage.provenance import library_versions, machine, machines_of, name_of_machine
 from memorization.storage.verification import (

@@ -20,6 +20,7 @@ import numpy as np
 
 from ..number_texts import exact_text
 from .file_system import errors_name, flush_file, flush_folder, remove_if_possible
+from .making_again import how_to_make_again
 from .unpickling import DamagedPickleError, OfArray, SafeUnpickler
 
 if TYPE_CHECKING:
@@ -76,15 +77,6 @@ def _is_alive(process: int) -> bool:
     except OSError:
         pass  # It belongs to another user, and is alive.
     return True
-
-
-def how_to_make_again(path: str | Path) -> str:
-    """Return the end of the message about a damaged file.
-
-    It is the command that makes the file again.
-    """
-    command = f"snakemake --cores 2 --force {path}"
-    return f"make it again: {command} (with --configfile, if that is not config/config.yaml)"
 
 
 class DamagedTableError(ValueError):
