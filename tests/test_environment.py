@@ -10,6 +10,8 @@ SCRIPTS = REPOSITORY / "workflow" / "scripts"
 # Each of these changes numbers, the look of a figure, or how a job ends.
 OF_A_SHELL = {
     "CUBLAS_WORKSPACE_CONFIG": ":16:8",
+    "DISABLE_ADDMM_CUDA_LT": "1",
+    "FREETYPE_PROPERTIES": "truetype:interpreter-version=35",
     "GOMP_CPU_AFFINITY": "0",
     "KMP_DETERMINISTIC_REDUCTION": "false",
     "MATPLOTLIBRC": "/home/me/matplotlibrc",

@@ -23,9 +23,9 @@ _HARMLESS = ("KMP_DUPLICATE_LIB_OK", "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_C
 # them, the algorithm, the precision, the type of a column, or the look of a figure. Snakemake gives each job its
 # number of threads.
 _REMOVED = (
-    "BLIS_", "CUBLAS", "CUDNN_", "DNNL_", "GOMP_", "GOTO_", "KMP_", "MATPLOTLIBRC", "MKL_", "MPL", "NPY_",
-    "NUMEXPR_", "NVIDIA_TF32_OVERRIDE", "OMP_", "ONEDNN_", "OPENBLAS_", "PANDAS_", "PYTORCH_", "SCIPY_", "TORCH_",
-    "VECLIB_",
+    "BLIS_", "CUBLAS", "CUDNN_", "DISABLE_ADDMM_CUDA_LT", "DNNL_", "FREETYPE_", "GOMP_", "GOTO_", "KMP_",
+    "MATPLOTLIBRC", "MKL_", "MPL", "NPY_", "NUMEXPR_", "NVIDIA_TF32_OVERRIDE", "OMP_", "ONEDNN_", "OPENBLAS_",
+    "PANDAS_", "PYTORCH_", "SCIPY_", "TORCH_", "VECLIB_",
 )  # fmt: skip
 # How Python runs. With PYTHONINSPECT a job would not end, with PYTHONWARNINGS a warning could end it.
 _REMOVED_OF_PYTHON = {
