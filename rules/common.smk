@@ -8,6 +8,7 @@ from memorization.configuration.experiments import ConfigurationError, read_conf
 from memorization.configuration.identity import identity
 from memorization.configuration.settings import Stage, settings_from, settings_until
 from memorization.configuration.trunks import shared_training, trunk_name, trunks_of
+from memorization.environment import set_environment_of_jobs
 from memorization.storage.code_version import code_version
 from memorization.storage.folder_lock import FolderInUseError, hold_folder
 from memorization.tables.registry import (
@@ -16,6 +17,11 @@ from memorization.tables.registry import (
     needs_of_figure,
     numbers_of_table,
     tables_of_figure,
+)
+
+# Jobs inherit it, and on a cluster this file is read again on each node.
+set_environment_of_jobs(
+    os.environ, Path(".snakemake"), conda="conda" in map(str, workflow.deployment_settings.deployment_method)
 )
 
 REPOSITORY = Path(workflow.basedir)

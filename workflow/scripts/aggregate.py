@@ -1,12 +1,14 @@
 """Aggregate the runs of a group over seeds: one tidy table."""
 
-from memorization.storage.cache import read_table, write_table
 from memorization.storage.log import start_log
+
+start_log(snakemake.log[0])
+
+from memorization.storage.cache import read_table, write_table
 from memorization.storage.provenance import write_provenance
 from memorization.tables.aggregation import aggregate
 from memorization.tables.registry import TABLES
 
-start_log(snakemake.log[0])
 name = snakemake.wildcards.table
 table = aggregate(
     name,

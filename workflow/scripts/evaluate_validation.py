@@ -4,12 +4,14 @@ It also tabulates what was logged each epoch, and the tests after switches. Besi
 observer has.
 """
 
-from memorization.storage.cache import read_pickle, read_sequences, write_table
 from memorization.storage.log import cpu_time_logged, start_log
+
+start_log(snakemake.log[0])
+
+from memorization.storage.cache import read_pickle, read_sequences, write_table
 from memorization.storage.provenance import write_provenance
 from memorization.training.evaluation import evaluate_run
 
-start_log(snakemake.log[0])
 settings = snakemake.params.settings
 results = read_pickle(snakemake.input.results)
 # A pickle that is older than a setting lacks it.

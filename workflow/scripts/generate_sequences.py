@@ -1,11 +1,13 @@
 """Generate every sequence set of a run: ``<run>_sequences.pkl``."""
 
-from memorization.sequences import generate_sequence_set
-from memorization.storage.cache import write_sequences
 from memorization.storage.log import start_log
-from memorization.storage.provenance import write_provenance
 
 start_log(snakemake.log[0])
+
+from memorization.sequences import generate_sequence_set
+from memorization.storage.cache import write_sequences
+from memorization.storage.provenance import write_provenance
+
 settings = snakemake.params.sequences
 starts = settings["switch_start_iter"]
 sequences = [

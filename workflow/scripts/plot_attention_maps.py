@@ -4,6 +4,10 @@ These are the mean over the heads, and one head before and after the switch. The
 condition of each model.
 """
 
+from memorization.storage.log import start_log
+
+start_log(snakemake.log[0])
+
 import numpy as np
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.ticker import MaxNLocator
@@ -12,10 +16,8 @@ from memorization.figures.drawing import new_figure, save_figure, title_panel
 from memorization.figures.labels import OVER_UNIFORM_LABEL, lines, look_of_weights
 from memorization.figures.selection import attention_over_uniform, by_model, first_condition, head_and_moments
 from memorization.figures.titles import title_of_figure
-from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
-start_log(snakemake.log[0])
 table = attention_over_uniform(read_table_of_group(snakemake.input.attention_maps))
 models = [(model, first_condition(of_model)) for model, of_model in by_model(table)]
 maps = {}

@@ -1,15 +1,17 @@
 """How alike the attention before the switch and at the end is, for each condition."""
 
+from memorization.storage.log import start_log
+
+start_log(snakemake.log[0])
+
 from memorization.figures.drawing import REFERENCE, draw_across, legend_below, row_panels, save_figure
 from memorization.figures.labels import BLACK, ORANGE, Look
 from memorization.figures.selection import by_model, conditions, with_attention
 from memorization.figures.titles import title_of_figure
-from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
 NEEDS = ("a switch",)
 HEADS = {"same": Look("a head with itself", BLACK, "o"), "other": Look("with another head", ORANGE, "X")}
-start_log(snakemake.log[0])
 table = with_attention(read_table_of_group(snakemake.input.attention_similarity))
 shown = [
     (f"{model}{f', layer {layer + 1}' if of_model['layer'].nunique() > 1 else ''}".strip(", "), conditions(rows))

@@ -1,5 +1,9 @@
 """Accuracy against position and rank, of each model and of the ideal observer."""
 
+from memorization.storage.log import start_log
+
+start_log(snakemake.log[0])
+
 import pandas as pd
 
 from memorization.figures.drawing import (
@@ -14,7 +18,6 @@ from memorization.figures.drawing import (
 from memorization.figures.labels import AXIS_LABELS, look_of_heads, look_of_model
 from memorization.figures.selection import band_centre, condition_columns, just_trained
 from memorization.figures.titles import title_of_figure
-from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
 HEADS = ("initial_heads", "A_and_B_trainable")
@@ -51,7 +54,6 @@ def with_the_weights_of_the_seed(table: pd.DataFrame) -> pd.DataFrame:
     return own if len(own) else table
 
 
-start_log(snakemake.log[0])
 tables = {
     "position": just_trained(with_the_weights_of_the_seed(read_table_of_group(snakemake.input.by_position))),
     "rank": just_trained(with_the_weights_of_the_seed(read_table_of_group(snakemake.input.by_rank))),

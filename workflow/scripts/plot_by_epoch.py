@@ -3,6 +3,10 @@
 The first set is shown after it was left. There is a row of panels for each model.
 """
 
+from memorization.storage.log import start_log
+
+start_log(snakemake.log[0])
+
 from memorization.figures.drawing import (
     condition_handles,
     draw_chance,
@@ -18,12 +22,10 @@ from memorization.figures.drawing import (
 from memorization.figures.labels import Look, lines
 from memorization.figures.selection import by_model, conditions, first_set_left, shown_from, trained_now
 from memorization.figures.titles import title_of_figure
-from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
 # If the conditions are the same until the switch, they are drawn once until then.
 SHARED = Look("all, before the switch", "0.35", "o")
-start_log(snakemake.log[0])
 table = read_table_of_group(snakemake.input.by_epoch)
 models = by_model(table)
 columns = 1 if first_set_left(table).empty else 2

@@ -4,6 +4,10 @@ There is one panel for each condition. If all sequences are equally frequent, ra
 the sequences is drawn.
 """
 
+from memorization.storage.log import start_log
+
+start_log(snakemake.log[0])
+
 from memorization.figures.drawing import (
     condition_panels,
     draw_ideal,
@@ -23,11 +27,9 @@ from memorization.figures.selection import (
     same_condition,
 )
 from memorization.figures.titles import title_of_figure
-from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
 NEEDS = ("sequences of different frequency",)
-start_log(snakemake.log[0])
 table = just_trained_and_left(read_table_of_group(snakemake.input.by_rank))
 over_all_ranks = just_trained_and_left(read_table_of_group(snakemake.input.by_weights))
 figure, panels = condition_panels(table, width=1.9, height=1.7)

@@ -1,5 +1,9 @@
 """Accuracy on a set that has just been trained on, against the swept setting."""
 
+from memorization.storage.log import start_log
+
+start_log(snakemake.log[0])
+
 from memorization.figures.drawing import (
     axis_of_values,
     draw_chance,
@@ -14,12 +18,10 @@ from memorization.figures.labels import AXIS_LABELS, BLACK, ORANGE, Look, settin
 from memorization.figures.selection import condition_columns, just_trained
 from memorization.figures.titles import title_of_figure
 from memorization.sequences import HELD_OUT
-from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
 NEEDS = ("one swept number",)
 SETS = {0: Look("trained on", BLACK, "o"), HELD_OUT: Look("held out", ORANGE, "s")}
-start_log(snakemake.log[0])
 table = read_table_of_group(snakemake.input.by_weights)
 (setting,) = [column for column in condition_columns(table) if column != "model"]
 table = just_trained(table).sort_values(setting)

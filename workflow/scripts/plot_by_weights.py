@@ -4,6 +4,10 @@ The part is that of the weights before the switch. There is one panel for each m
 condition.
 """
 
+from memorization.storage.log import start_log
+
+start_log(snakemake.log[0])
+
 from memorization.figures.drawing import (
     draw_across,
     draw_references_across,
@@ -14,11 +18,9 @@ from memorization.figures.drawing import (
 from memorization.figures.labels import AXIS_LABELS, look_of_weights
 from memorization.figures.selection import by_model, conditions, of_first_switch, switched, without_frozen_swaps
 from memorization.figures.titles import title_of_figure
-from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
 NEEDS = ("a switch",)
-start_log(snakemake.log[0])
 table = switched(without_frozen_swaps(of_first_switch(read_table_of_group(snakemake.input.by_weights))))
 table = table[(table["sequence_set"] == 0) & ~table["weights"].str.startswith("new_memory")]
 shown = [(model, conditions(of_model)) for model, of_model in by_model(table)]

@@ -1,5 +1,9 @@
 """Bits memorised against the number of parameters, and on the way there."""
 
+from memorization.storage.log import start_log
+
+start_log(snakemake.log[0])
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -20,7 +24,6 @@ from memorization.figures.drawing import (
 from memorization.figures.labels import look_of_model, ordered_colours
 from memorization.figures.selection import condition_columns, last_set
 from memorization.figures.titles import title_of_figure
-from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
 NEEDS = ("a sweep of K",)
@@ -64,7 +67,6 @@ def draw_training(ax: Axes, curves: pd.DataFrame, colours: dict[int, str]) -> No
     ax.set(xlabel="iterations", ylabel="bits memorised", ylim=(0, None))
 
 
-start_log(snakemake.log[0])
 table = last_set(read_table_of_group(snakemake.input.capacity))
 curves = read_table_of_group(snakemake.input.capacity_by_epoch)
 of_last_set = [*condition_columns(table), "sequence_set"]

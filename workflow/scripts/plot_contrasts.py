@@ -3,6 +3,10 @@
 The differences of accuracy are paired by seed: on the last set, in the mean over its training and at the end.
 """
 
+from memorization.storage.log import start_log
+
+start_log(snakemake.log[0])
+
 import json
 import textwrap
 from typing import Any
@@ -15,7 +19,6 @@ from memorization.figures.drawing import REFERENCE, PanelFigure, legend_below, n
 from memorization.figures.labels import condition_label, look_of_model
 from memorization.figures.selection import condition_columns, last_set
 from memorization.figures.titles import title_of_figure
-from memorization.storage.log import start_log
 from memorization.tables.contrasts import EQUIVALENCE_MARGIN
 from memorization.tables.registry import read_table_of_group
 
@@ -110,7 +113,6 @@ def draw_legend(figure: PanelFigure, axes: Any) -> None:
     legend_below(figure, axes, handles)
 
 
-start_log(snakemake.log[0])
 learning = read_table_of_group(snakemake.input.contrasts_while_learning)
 moments = {
     "while the set is learned": learning.assign(weights="final"),

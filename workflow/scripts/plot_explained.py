@@ -3,6 +3,10 @@
 It is drawn against the iterations on a set.
 """
 
+from memorization.storage.log import start_log
+
+start_log(snakemake.log[0])
+
 import math
 
 import pandas as pd
@@ -21,7 +25,6 @@ from memorization.figures.drawing import (
 from memorization.figures.labels import CANDIDATES, lines
 from memorization.figures.selection import by_model, condition_columns, conditions
 from memorization.figures.titles import title_of_figure
-from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
 NEEDS = ("a transformer", "saved weights")
@@ -80,7 +83,6 @@ def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     ]
 
 
-start_log(snakemake.log[0])
 table = read_table_of_group(snakemake.input.model_comparison)
 drawn = [
     (lines(model, label), panels(rows))

@@ -3,6 +3,10 @@
 Each law's error on a seed that it was not fitted to stands beside it.
 """
 
+from memorization.storage.log import start_log
+
+start_log(snakemake.log[0])
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -23,7 +27,6 @@ from memorization.figures.drawing import (
 from memorization.figures.labels import BLACK, BLUE, GREEN, RED, lines
 from memorization.figures.selection import by_model, conditions, first_condition
 from memorization.figures.titles import title_of_figure
-from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
 NEEDS = ("a switch", "tests of earlier sets")
@@ -66,7 +69,6 @@ def draw_errors(ax: Axes, of_model: pd.DataFrame, labels: list[str]) -> None:
         note(ax, "one seed, or too few tests:\nno error of a seed left out")
 
 
-start_log(snakemake.log[0])
 curves = by_model(read_table_of_group(snakemake.input.forgetting_curves))
 fits = read_table_of_group(snakemake.input.forgetting_fits)
 labels = [[label for label, _, _ in conditions(of_model)] for _, of_model in curves]

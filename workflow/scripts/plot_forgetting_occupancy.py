@@ -1,5 +1,9 @@
 """Recall of the old set after the switch, beside what the queue allows."""
 
+from memorization.storage.log import start_log
+
+start_log(snakemake.log[0])
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -19,7 +23,6 @@ from memorization.figures.drawing import (
 from memorization.figures.labels import ORANGE, RECALL_LABEL, lines
 from memorization.figures.selection import conditions, few, recall
 from memorization.figures.titles import title_of_figure
-from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
 NEEDS = ("a switch", "tests of earlier sets", "the model dam")
@@ -45,7 +48,6 @@ def draw_panel(ax: Axes, rows: pd.DataFrame) -> None:
     ax.locator_params(axis="x", nbins=4)
 
 
-start_log(snakemake.log[0])
 table = recall(read_table_of_group(snakemake.input.forgetting))
 table = table[(table["sequence_set"] == 0) & (table["model"] == "dam")]
 shown = few(conditions(table))

@@ -3,6 +3,10 @@
 Recall against learning rate · iterations, and the half-life in draws against the batch size.
 """
 
+from memorization.storage.log import start_log
+
+start_log(snakemake.log[0])
+
 from itertools import cycle
 
 import numpy as np
@@ -26,7 +30,6 @@ from memorization.figures.drawing import (
 from memorization.figures.labels import MARKERS, lines, ordered_colours
 from memorization.figures.selection import by_model, recall
 from memorization.figures.titles import title_of_figure
-from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
 NEEDS = ("a switch", "tests of earlier sets", "sweeps of lr_after_switch and batch_size_after_switch")
@@ -96,7 +99,6 @@ def draw_half_lives(ax: Axes, of_model: pd.DataFrame, colours: dict) -> None:
     ax.set_xlabel("batch size after the switch")
 
 
-start_log(snakemake.log[0])
 table = read_table_of_group(snakemake.input.by_epoch)
 half_lives = read_table_of_group(snakemake.input.half_life)
 rates, sizes = sorted(table[LR].unique()), sorted(table[BATCH].unique())

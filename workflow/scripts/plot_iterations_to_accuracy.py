@@ -3,6 +3,10 @@
 The set is the one after the first switch.
 """
 
+from memorization.storage.log import start_log
+
+start_log(snakemake.log[0])
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -11,7 +15,6 @@ from memorization.figures.drawing import IDEAL, legend_below, log_axis, new_figu
 from memorization.figures.labels import Look
 from memorization.figures.selection import by_model, conditions
 from memorization.figures.titles import title_of_figure
-from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
 NEEDS = ("a switch",)
@@ -48,7 +51,6 @@ def label_end(ax: Axes, end: float) -> None:
     )
 
 
-start_log(snakemake.log[0])
 table = read_table_of_group(snakemake.input.iterations_to_accuracy)
 # Nobody reaches more than the ideal observer has.
 possible = table["threshold"] <= table["ideal_accuracy"]

@@ -1,5 +1,9 @@
 """Recall against rank, beside the best retrieval from the queue."""
 
+from memorization.storage.log import start_log
+
+start_log(snakemake.log[0])
+
 from memorization.figures.drawing import (
     STORED,
     THEORY,
@@ -16,11 +20,9 @@ from memorization.figures.drawing import (
 from memorization.figures.labels import ORANGE, RECALL_LABEL
 from memorization.figures.selection import band_centre, band_means, conditions, few, just_trained, recall
 from memorization.figures.titles import title_of_figure
-from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
 NEEDS = ("the model dam",)
-start_log(snakemake.log[0])
 # The first set, at the moment before it is left.
 theory, measured = (
     just_trained(table[(table["sequence_set"] == 0) & (table["model"] == "dam")])

@@ -1,5 +1,9 @@
 """Accuracy on each set at the end of its training, against the number of the set."""
 
+from memorization.storage.log import start_log
+
+start_log(snakemake.log[0])
+
 from typing import Any
 
 import pandas as pd
@@ -19,7 +23,6 @@ from memorization.figures.drawing import (
 from memorization.figures.labels import BLACK
 from memorization.figures.selection import by_model, conditions, last_set
 from memorization.figures.titles import title_of_figure
-from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
 NEEDS = ("a switch",)
@@ -45,7 +48,6 @@ def draw_condition(ax: Axes, rows: pd.DataFrame, beside: float = 0, **style: Any
     ax.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True))
 
 
-start_log(snakemake.log[0])
 table = when_left(read_table_of_group(snakemake.input.by_weights))
 models = [(model, of_model, conditions(of_model)) for model, of_model in by_model(table)]
 if max(len(shown) for _, _, shown in models) > MOST_IN_A_PANEL:

@@ -1,5 +1,9 @@
 """Recall of a set just after its training, against the capacity of the queue."""
 
+from memorization.storage.log import start_log
+
+start_log(snakemake.log[0])
+
 from memorization.figures.drawing import (
     STORED,
     THEORY,
@@ -14,11 +18,9 @@ from memorization.figures.drawing import (
 from memorization.figures.labels import ORANGE, RECALL_LABEL
 from memorization.figures.selection import just_trained, recall
 from memorization.figures.titles import title_of_figure
-from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
 NEEDS = ("the model dam", "a sweep of M")
-start_log(snakemake.log[0])
 measured = recall(just_trained(read_table_of_group(snakemake.input.by_weights)))
 measured = measured[(measured["sequence_set"] == 0) & (measured["model"] == "dam")].sort_values("M")
 theory = just_trained(read_table_of_group(snakemake.input.occupancy))

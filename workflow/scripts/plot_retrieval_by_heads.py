@@ -3,6 +3,10 @@
 Beside it stands the accuracy on the set that it was trained on.
 """
 
+from memorization.storage.log import start_log
+
+start_log(snakemake.log[0])
+
 from memorization.figures.drawing import (
     IDEAL,
     THEORY,
@@ -16,11 +20,9 @@ from memorization.figures.drawing import (
 from memorization.figures.labels import AXIS_LABELS, look_of_heads
 from memorization.figures.selection import just_trained, new_set_in_memory
 from memorization.figures.titles import title_of_figure
-from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
 NEEDS = ("the model dam", "a sweep of H")
-start_log(snakemake.log[0])
 table = read_table_of_group(snakemake.input.retrieval)
 table = table[table["model"] == "dam"]
 for setting in ("initial_heads", "A_and_B_trainable"):

@@ -3,6 +3,10 @@
 There is a row of panels for each model, and a column for each part that is frozen.
 """
 
+from memorization.storage.log import start_log
+
+start_log(snakemake.log[0])
+
 from memorization.figures.drawing import (
     axis_of_values,
     draw_chance,
@@ -17,11 +21,9 @@ from memorization.figures.drawing import (
 from memorization.figures.labels import condition_label, lines, look_of_weights
 from memorization.figures.selection import by_model, of_first_switch, switched, without_frozen_swaps
 from memorization.figures.titles import title_of_figure
-from memorization.storage.log import start_log
 from memorization.tables.registry import read_table_of_group
 
 NEEDS = ("a switch",)
-start_log(snakemake.log[0])
 table = switched(without_frozen_swaps(of_first_switch(read_table_of_group(snakemake.input.by_weights))))
 table = table[(table["sequence_set"] == 0) & ~table["weights"].str.startswith("new_memory")]
 if "freeze" not in table:

@@ -1,13 +1,15 @@
 """Write the sentences of all claims with the numbers of this run."""
 
+from memorization.storage.log import start_log
+
+start_log(snakemake.log[0])
+
 import pandas as pd
 
 from memorization.storage.cache import atomic_write, read_table, write_table
-from memorization.storage.log import start_log
 from memorization.storage.provenance import library_versions, processors_of, write_provenance
 from memorization.tables.sentences import page_of_claims, report_of_claims, told_claims
 
-start_log(snakemake.log[0])
 table, page, part_of_report = snakemake.output
 checked = pd.concat([read_table(path) for path in snakemake.input], ignore_index=True)
 told = told_claims(snakemake.params.sentences, checked)

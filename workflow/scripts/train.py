@@ -3,14 +3,16 @@
 It writes ``<run>.pkl``.
 """
 
-from memorization.storage.cache import read_pickle, read_sequences, write_pickle
 from memorization.storage.log import cpu_time_logged, start_log
+
+log = start_log(snakemake.log[0])
+
+from memorization.storage.cache import read_pickle, read_sequences, write_pickle
 from memorization.storage.provenance import write_provenance
 from memorization.training.checkpoints import Checkpoint
 from memorization.training.progress import progress_to
 from memorization.training.training import Training
 
-log = start_log(snakemake.log[0])
 sequence_sets, switch_start_iter = read_sequences(snakemake.input.sequences)
 settings = snakemake.params.settings
 

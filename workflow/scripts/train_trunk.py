@@ -3,15 +3,17 @@
 It writes a checkpoint that they go on from.
 """
 
+from memorization.storage.log import cpu_time_logged, start_log
+
+log = start_log(snakemake.log[0])
+
 from memorization.sequences import generate_sequence_set
 from memorization.storage.cache import write_pickle
-from memorization.storage.log import cpu_time_logged, start_log
 from memorization.storage.provenance import write_provenance
 from memorization.training.checkpoints import Checkpoint
 from memorization.training.progress import progress_to
 from memorization.training.training import Training
 
-log = start_log(snakemake.log[0])
 settings = snakemake.params.settings
 first_set = generate_sequence_set(settings["sequences_seed"], 0, settings["K"], settings["len_context"])
 checkpoint = Checkpoint(

@@ -34,6 +34,7 @@ from .layout import (
 )
 from .selection import by_model, conditions
 
+# Also if it was imported before this room was.
 matplotlib.use("agg")
 # A matplotlibrc of the user, or of the folder, changes no figure.
 matplotlib.rcdefaults()

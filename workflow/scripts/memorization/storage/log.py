@@ -1,5 +1,7 @@
 """The log file of a job."""
 
+import atexit
+import faulthandler
 import gc
 import logging
 import re
@@ -7,35 +9,57 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from types import TracebackType
 from typing import IO
+
+# The messages of every module of it are told.
+_LIBRARY = __name__.partition(".")[0]
+_logger = logging.getLogger(__name__)
 
 
 def start_log(path: str) -> IO[str]:
-    """Send the messages of the library to the log file at ``path``.
+    """Send the messages of the library, and all warnings, to the log file at ``path``.
 
-    Returns the open file. An error that ends the job is logged with its traceback, and the terminal shows its
-    first line. A job calls this first, after its imports.
+    Returns the open file. An error that ends the job is logged with its traceback, and the terminal shows one line
+    of it. A job calls this first, before it imports anything slow or anything that its environment may lack.
     """
-    # The objects of the imported libraries last as long as the job. Otherwise Python visits all of them in later
-    # collections and when it ends, for a tenth of the time of the imports.
-    gc.freeze()
-
-    def log_whole_and_show_line(kind, error, traceback):
-        logging.critical("the job failed", exc_info=(kind, error, traceback))
-        first_line = next(iter(str(error).splitlines()), "")
-        print(f"{kind.__name__}: {first_line} (more in {path})", file=sys.stderr)
-
     # First without a file, since the log itself may be what cannot be written.
     logging.basicConfig(handlers=[logging.NullHandler()], force=True)
-    sys.excepthook = log_whole_and_show_line
+    sys.excepthook = partial(_log_whole_and_show_line, path)
     log = open(path, "w", encoding="utf-8", buffering=1)  # noqa: SIM115 - open until the job ends
     logging.basicConfig(
-        stream=log, level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True
+        stream=log, level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True
     )
+    # Of other libraries only warnings: fontTools has sixty lines to say of each figure.
+    logging.getLogger(_LIBRARY).setLevel(logging.INFO)
+    logging.captureWarnings(True)
+    # A library that crashes in its own code leaves at least the lines of Python that led there.
+    faulthandler.enable(log)
     # On a full disk the job fails in its own write, not in logging.
     logging.raiseExceptions = False
+    _collect_seldom()
     return log
+
+
+def _log_whole_and_show_line(
+    path: str, kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    logging.critical("the job failed", exc_info=(kind, error, traceback))
+    # The message of an import that fails can begin with empty lines.
+    first_line = next(filter(None, map(str.strip, str(error).splitlines())), "")
+    print(f"{kind.__name__}: {first_line} (more in {path})", file=sys.stderr)
+
+
+def _collect_seldom() -> None:
+    """Make Python look less often for objects that nothing uses any more.
+
+    An import makes a hundred thousand objects that stay. Python would visit them in many collections meanwhile and
+    once more when it ends, for a tenth of the time of the imports.
+    """
+    gc.set_threshold(50_000, 20, 100)
+    atexit.register(gc.freeze)
 
 
 @contextmanager
@@ -46,7 +70,7 @@ def cpu_time_logged(what: str) -> Iterator[None]:
     """
     start = time.process_time()
     yield
-    logging.info("%s took %.3f s of CPU time", what, time.process_time() - start)
+    _logger.info("%s took %.3f s of CPU time", what, time.process_time() - start)
 
 
 def logged_cpu_time(path: str | Path) -> float:

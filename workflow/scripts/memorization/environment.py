@@ -1,0 +1,77 @@
+"""The environment variables that a job starts with.
+
+A job has the environment of the process that reads the Snakefile, on a cluster's node too. Whatever the caller's
+shell holds, jobs then compute and draw the same.
+"""
+
+import importlib.util
+import os
+import site
+from collections.abc import MutableMapping
+from pathlib import Path
+
+# By these a library takes the instructions of another processor. They stay, because people compare processors with
+# them, and are part of the provenance.
+INSTRUCTION_SETS = (
+    "ATEN_CPU_CAPABILITY", "DNNL_CPU_ISA_HINTS", "DNNL_MAX_CPU_ISA", "GLIBC_TUNABLES", "MKL_CBWR",
+    "MKL_DEBUG_CPU_TYPE", "MKL_ENABLE_INSTRUCTIONS", "NPY_DISABLE_CPU_FEATURES", "NPY_ENABLE_CPU_FEATURES",
+    "ONEDNN_CPU_ISA_HINTS", "ONEDNN_MAX_CPU_ISA", "OPENBLAS_CORETYPE",
+)  # fmt: skip
+# These change no number, and a job may need them: memory of a GPU, and two OpenMP libraries under macOS.
+_HARMLESS = ("KMP_DUPLICATE_LIB_OK", "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
+# Everything else that begins like this is removed: it can change the number of threads, how a sum is divided among
+# them, the algorithm, the precision, the type of a column, or the look of a figure. Snakemake gives each job its
+# number of threads.
+_REMOVED = (
+    "BLIS_", "CUBLAS", "CUDNN_", "DNNL_", "GOMP_", "GOTO_", "KMP_", "MATPLOTLIBRC", "MKL_", "MPL", "NPY_",
+    "NUMEXPR_", "NVIDIA_TF32_OVERRIDE", "OMP_", "ONEDNN_", "OPENBLAS_", "PANDAS_", "PYTORCH_", "SCIPY_", "TORCH_",
+    "VECLIB_",
+)  # fmt: skip
+# How Python runs. With PYTHONINSPECT a job would not end, with PYTHONWARNINGS a warning could end it.
+_REMOVED_OF_PYTHON = {
+    "PYTHONDEVMODE", "PYTHONINSPECT", "PYTHONINTMAXSTRDIGITS", "PYTHONIOENCODING", "PYTHONMALLOC",
+    "PYTHONOPTIMIZE", "PYTHONPROFILEIMPORTTIME", "PYTHONTRACEMALLOC", "PYTHONUTF8", "PYTHONVERBOSE",
+    "PYTHONWARNINGS",
+}  # fmt: skip
+_SET = {
+    # No difference between threads that OpenMP gives when there is little else to do and those that it does not.
+    "OMP_DYNAMIC": "false",
+    "MKL_DYNAMIC": "false",
+    "PYTHONHASHSEED": "0",
+    # Without a screen, and outside Jupyter, whose backend a job may lack.
+    "MPLBACKEND": "agg",
+}
+
+
+def set_environment_of_jobs(environment: MutableMapping[str, str], folder: Path, conda: bool) -> None:
+    """Change the variables in ``environment`` to those that a job starts with.
+
+    ``folder`` is Snakemake's own: figures keep their cache of fonts there and read no settings of the user, whose
+    home may not be writable. With ``conda`` jobs have Python and packages of environments of their own.
+    """
+    for name in list(environment):
+        if name in _REMOVED_OF_PYTHON or (
+            name.startswith(_REMOVED) and name not in INSTRUCTION_SETS and name not in _HARMLESS
+        ):
+            del environment[name]
+    environment.update(_SET, MPLCONFIGDIR=str(folder.resolve() / "matplotlib"))
+    if "PYTHONPATH" in environment:
+        paths = environment["PYTHONPATH"].split(os.pathsep)
+        environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if not _has_another_library(path))
+    if conda:
+        # Otherwise packages in ~/.local would come before those of the environment.
+        environment.pop("PYTHONHOME", None)
+        if not _of_user("snakemake"):
+            environment["PYTHONNOUSERSITE"] = "1"
+
+
+def _has_another_library(path: str) -> bool:
+    """Tell whether a folder has the library of another clone, which a job would import instead of its own."""
+    library = Path(path or ".") / __package__
+    return library.is_dir() and not library.samefile(Path(__file__).parent)
+
+
+def _of_user(package: str) -> bool:
+    """Tell whether a package was installed by ``pip install --user``."""
+    spec = importlib.util.find_spec(package)
+    return bool(spec and spec.origin and Path(spec.origin).is_relative_to(site.getusersitepackages()))
