@@ -10,7 +10,7 @@ from memorization.configuration.settings import Stage, settings_from, settings_u
 from memorization.configuration.trunks import shared_training, trunk_name, trunks_of
 from memorization.environment import set_environment_of_jobs
 from memorization.storage.code_version import code_version
-from memorization.storage.folder_lock import FolderInUseError, hold_folder
+from memorization.storage.folder_lock import keep_calls_apart
 from memorization.tables.registry import (
     TABLES,
     FigureScriptError,
@@ -23,6 +23,9 @@ from memorization.tables.registry import (
 set_environment_of_jobs(
     os.environ, Path(".snakemake"), conda="conda" in map(str, workflow.deployment_settings.deployment_method)
 )
+
+# In place of Snakemake's own lock, which a killed process leaves behind (profiles/default has `nolock`).
+keep_calls_apart(workflow)
 
 REPOSITORY = Path(workflow.basedir)
 PLOTS = {
@@ -61,13 +64,6 @@ onstart:
     limit = getattr(workflow.scheduler, "job_rate_limiter", None)
     if limit and limit.max_jobs >= 100 * limit.timespan:
         workflow.scheduler.job_rate_limiter = None
-    # In place of Snakemake's own lock, which a killed process leaves behind (profiles/default has `nolock`).
-    if workflow.is_main_process:
-        try:
-            hold_folder(".snakemake/running")
-        except FolderInUseError as error:
-            print(error, file=sys.stderr)
-            os._exit(1)
 
 
 wildcard_constraints:

@@ -12,12 +12,13 @@ import platform
 import sys
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
+from .file_system import errors_name, flush_file, flush_folder, remove_if_possible
 from .unpickling import DamagedPickleError, OfArray, SafeUnpickler
 
 if TYPE_CHECKING:
@@ -38,21 +39,15 @@ def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
     remove_what_was_left(path)
     temporary = path.with_name(f".{path.name}.{_HOST}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        # The error of a full disk does not name the file.
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+        with errors_name(path):
+            with open(temporary, "wb") as file:
+                yield file
+                file.flush()
+                flush_file(file.fileno())
+            os.replace(temporary, path)
+            flush_folder(path.parent)
     finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        remove_if_possible(temporary)
 
 
 # Processes of two machines that share a folder can have the same number.
@@ -62,16 +57,24 @@ _HOST = f"{zlib.crc32(platform.node().encode()):08x}"
 def remove_what_was_left(path: Path) -> None:
     """Remove the temporary files of ``path`` that killed processes left behind.
 
-    Only processes of this machine count.
+    Only processes of this machine count. A file that cannot be removed stays.
     """
-    for left in path.parent.glob(f".{glob.escape(path.name)}.{_HOST}.*.tmp"):
-        process = int(left.name.split(".")[-2])
-        try:
-            os.kill(process, 0)
-        except ProcessLookupError:
-            left.unlink(missing_ok=True)
-        except OSError:
-            pass  # It belongs to another user, and is alive.
+    with suppress(OSError):
+        for left in path.parent.glob(f".{glob.escape(path.name)}.{_HOST}.*.tmp"):
+            number = left.name.split(".")[-2]
+            if number.isdecimal() and not _is_alive(int(number)):
+                remove_if_possible(left)
+
+
+def _is_alive(process: int) -> bool:
+    """Tell whether a process of this machine is alive."""
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        pass  # It belongs to another user, and is alive.
+    return True
 
 
 def how_to_make_again(path: str | Path) -> str:
@@ -129,7 +132,8 @@ def read_checked_pickle(path: str | Path) -> Any:
 
     Raises `DamagedPickleError` if a single bit has changed.
     """
-    data = Path(path).read_bytes()
+    with errors_name(path):
+        data = Path(path).read_bytes()
     content, checksum = data[:-32], data[-32:]
     if hashlib.sha256(content).digest() != checksum:
         raise DamagedPickleError("its checksum is wrong")
@@ -143,7 +147,7 @@ def read_pickle(path: str | Path, of_array: OfArray | None = None) -> Any:
     again, and `UnsafePickleError` if the file asks for something that no file of the cache holds.
     """
     try:
-        with open(path, "rb") as file:
+        with errors_name(path), open(path, "rb") as file:
             return SafeUnpickler(file, of_array).load()
     except DamagedPickleError as error:
         raise type(error)(f"{path}: {error}; {how_to_make_again(path)}") from error
@@ -220,6 +224,8 @@ def read_table(
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        if isinstance(error, OSError) and error.errno:  # of the disk, not of what is in the file
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise DamagedTableError(
             f"{path} is damaged, or was made by another version ({reason}); {how_to_make_again(path)}"

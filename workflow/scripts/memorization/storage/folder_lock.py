@@ -1,32 +1,110 @@
-"""A lock that allows one run of the workflow in a folder at a time.
+"""A lock that allows one call of Snakemake at a time to write in a folder.
 
 It dies with the process that holds it.
 """
 
+import errno
 import fcntl
+import functools
+import hashlib
+import os
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import IO
+from typing import Any
+
+from .file_system import UNSUPPORTED, errors_name
+
+# The methods of Snakemake's workflow that write or delete, by their names. A call on the command line or of the
+# API goes through one of them, after the Snakefile has been read and before anything is done.
+WRITING = (
+    "execute",  # also with --touch
+    "delete_output",
+    "cleanup_metadata",
+    "cleanup_shadow",
+    "unlock",
+    "conda_create_envs",
+    "conda_cleanup_envs",
+    "container_cleanup_images",
+    "generate_unit_tests",
+)
+# Some network file systems have locks only if a service runs.
+UNSUPPORTED_FOR_LOCKS = UNSUPPORTED | {errno.ENOLCK}
+IN_USE = "another run of the workflow is going on in this folder: wait for it to end, or run in another folder"
 
 
 class FolderInUseError(RuntimeError):
     """Another run of the workflow is using this folder."""
 
 
-# The lock is held as long as the file is open.
-_held: list[IO[str]] = []
+def keep_calls_apart(workflow: Any, path: str | Path = ".snakemake/running") -> None:
+    """Let the calls of Snakemake that write or delete hold the lock ``path`` while they last.
 
-
-def hold_folder(path: str | Path) -> None:
-    """Take the lock ``path`` and hold it until the process ends, even if it is killed.
-
-    Raises `FolderInUseError` if another process holds the lock.
+    ``workflow`` is the object of this name in a Snakefile. A call that finds the lock held ends in one line, with
+    nothing changed. Calls that only read, and the jobs of a run, do not ask for the lock. Snakemake's `onstart`
+    would not do: it is not called before a deletion, with --no-hooks, or in a module.
     """
-    file = open(path, "w", encoding="utf-8")  # noqa: SIM115 - open until the process ends
+    # Two modules of a workflow can be this one.
+    if workflow.is_main_process and WRITING[0] not in vars(workflow):
+        for name in WRITING:
+            setattr(workflow, name, _holding(path, getattr(workflow, name)))
+
+
+def _holding(path: str | Path, method: Callable) -> Callable:
+    """Return ``method`` so that it holds the lock ``path`` from its beginning to its end."""
+
+    @functools.wraps(method)
+    def held(*args: Any, **kwargs: Any) -> Any:
+        executor = kwargs.get("executor_plugin")
+        if kwargs.get("dryrun") or (executor and executor.common_settings.dryrun_exec):
+            return method(*args, **kwargs)
+        try:
+            lock = hold_folder(path)
+        except (FolderInUseError, OSError) as error:
+            # Exits without the traceback and the banner of an exception.
+            raise SystemExit(str(error)) from None
+        with lock:
+            return method(*args, **kwargs)
+
+    return held
+
+
+def hold_folder(path: str | Path) -> AbstractContextManager:
+    """Take the lock ``path``, and return what holds it until it is closed or the process ends, even if killed.
+
+    If the file system has no locks, one of this machine keeps its processes apart, and a line says so. Raises
+    `FolderInUseError` if another process holds the lock, and `OSError` with the file's name if there is an error.
+    """
+    path = Path(path)
+    with errors_name(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = open(path, "w", encoding="utf-8")  # noqa: SIM115 - held by the caller
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.close()
+            if isinstance(error, BlockingIOError):
+                raise FolderInUseError(IN_USE) from None
+            if error.errno not in UNSUPPORTED_FOR_LOCKS:
+                raise
+            return _hold_on_this_machine(path, error.strerror)
+    return file
+
+
+def _hold_on_this_machine(path: Path, reason: str) -> AbstractContextManager:
+    """Take a socket's name that is made from ``path``: one process of a machine can have it, in no file system."""
+    name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()
+    holder = socket.socket(socket.AF_UNIX)
+    apart = "only the runs of this machine are kept apart in this folder"
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise FolderInUseError(
-            "another run of the workflow is going on in this folder: wait for it to end, or run in another folder"
-        ) from None
-    _held.append(file)
+        # Linux keeps a name that begins with a zero byte out of the file system.
+        holder.bind(f"\0{name}")
+    except OSError as error:
+        holder.close()
+        if error.errno == errno.EADDRINUSE:
+            raise FolderInUseError(IN_USE) from None
+        apart = "two runs in this folder are not kept apart"
+    print(f"{path}: this file system has no locks ({reason}): {apart}", file=sys.stderr)
+    return holder

@@ -9,6 +9,7 @@ Anything wrong with a pickle is a `DamagedPickleError` of one line. A length tha
 refused before memory is taken for it. Nothing else bounds the memory, time and stack that a hostile file takes.
 """
 
+import errno
 import io
 import math
 import mmap
@@ -17,11 +18,14 @@ import pickletools
 import re
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import IO, Any
 
 import numpy as np
+
+from .file_system import UNSUPPORTED
 
 OfArray = Callable[[np.ndarray], np.ndarray]
 
@@ -321,9 +325,27 @@ def _load_next(file: IO[bytes], unpickler: Callable[[IO[bytes]], pickle.Unpickle
     if isinstance(file, io.BytesIO):
         _check_lengths(file.getvalue(), file.tell())
     else:
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        with _in_memory(file) as content:
             _check_lengths(content, file.tell())
     return unpickler(file).load()
+
+
+@contextmanager
+def _in_memory(file: IO[bytes]) -> Iterator[bytes | mmap.mmap]:
+    """Yield the bytes of an open file, mapped into memory; if its file system cannot do so, read into it."""
+    try:
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED | {errno.ENODEV}:
+            raise
+        position = file.tell()
+        file.seek(0)
+        read = file.read()
+        file.seek(position)
+        yield read
+    else:
+        with content:
+            yield content
 
 
 # For each opcode, the number of bytes of its argument; or, if negative, how its length is told.

@@ -12,7 +12,15 @@ from ..storage.cache import read_checked_pickle, remove_what_was_left, write_che
 from ..storage.unpickling import DamagedPickleError
 from .training import Training
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+# A time limit, Ctrl-C, a closed terminal, and what schedulers send before they kill.
+SIGNALS = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGXCPU,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -83,10 +91,11 @@ class Checkpoint:
     def run(self, training: Training, until: int, progress: Callable[[range], Iterable[int]] = iter) -> None:
         """Train until ``until`` iterations are done, and write checkpoints.
 
-        There is one every ``seconds`` and one at each switch. After SIGTERM, SIGINT or SIGUSR1 it finishes the
-        iteration, writes a checkpoint and raises `Interrupted`.
+        There is one every ``seconds`` and one at each switch. After one of `SIGNALS` it finishes the iteration,
+        writes a checkpoint and raises `Interrupted`. A signal that is ignored stays so: nohup asks for it.
         """
-        before = {number: signal.signal(number, self._remember) for number in SIGNALS}
+        heeded = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+        before = {number: signal.signal(number, self._remember) for number in heeded}
         written = time.monotonic()
         try:
             for _ in training.iterations(until, progress):
