@@ -15,8 +15,8 @@ rule aggregate:
         "../envs/tables.yaml"
     threads: 1
     resources:
-        mem_mb=16000,
-        runtime=60,
+        mem_mb=growing(16000),
+        runtime=growing(60),
     params:
         conditions=lambda wildcards: [run.condition for run in runs_of(wildcards)],
         identities=lambda wildcards: [identity(run.settings) for run in runs_of(wildcards)],

@@ -13,8 +13,8 @@ rule claims_of_group:
         "../envs/tables.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=20,
+        mem_mb=growing(4000),
+        runtime=growing(20),
     params:
         claims=claims_to_check,
         code=code_version("check_claims.py"),
@@ -42,8 +42,8 @@ rule claims:
         "../envs/tables.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=20,
+        mem_mb=growing(4000),
+        runtime=growing(20),
     params:
         sentences={
             name: {"experiment": claim.experiment, "sentence": claim.sentence} for name, claim in CLAIMS.items()

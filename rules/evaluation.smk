@@ -18,8 +18,8 @@ rule evaluate_validation:
         "../envs/training.yaml"
     threads: number_of_threads
     resources:
-        mem_mb=16000,
-        runtime=120,
+        mem_mb=growing(16000),
+        runtime=growing(120),
         gpu=number_of_gpus,
     params:
         identity=lambda wildcards: settings_from(Stage.EVALUATION, identity_of(wildcards)),

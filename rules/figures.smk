@@ -23,8 +23,8 @@ for figure in TABLES_OF_FIGURE:
             "../envs/tables.yaml"
         threads: 1
         resources:
-            mem_mb=4000,
-            runtime=20,
+            mem_mb=growing(4000),
+            runtime=growing(20),
         params:
             # The script's name is formed when a job runs, after the loop has ended.
             figure=figure,
