@@ -5,6 +5,7 @@ imported in the functions that use it: the process that only deals out the tests
 """
 
 import fnmatch
+import os
 import shutil
 import subprocess
 import sys
@@ -117,14 +118,15 @@ def copy_repository(folder):
     return Path(shutil.copytree(REPOSITORY, folder, ignore=ignored, dirs_exist_ok=True))
 
 
-def snakemake(folder, *arguments, check=True):
-    """Call snakemake in ``folder``; the result has its output and errors as text."""
+def snakemake(folder, *arguments, check=True, **variables):
+    """Call snakemake in ``folder``, with more environment ``variables``; the result has what it prints as text."""
     result = subprocess.run(
         [SNAKEMAKE, *map(str, arguments)],
         cwd=folder,
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
+        env=os.environ | variables,
     )
     assert not check or result.returncode == 0, result.stdout + result.stderr
     return result

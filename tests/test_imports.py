@@ -2,6 +2,8 @@
 
 import ast
 import json
+import os
+import re
 import subprocess
 import sys
 
@@ -52,12 +54,51 @@ def test_a_job_imports_no_slow_library_that_it_does_not_use(scripts):
     code = "\n".join(lines) + (TRAIN if scripts == "train*.py" else "")
     code += f"\nimport sys\nprint(*({SLOW!r} & {{*sys.modules}}))"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=SCRIPTS, input=json.dumps(TRAINED), capture_output=True, text=True
+        [sys.executable, "-c", code],
+        cwd=SCRIPTS,
+        input=json.dumps(TRAINED),
+        capture_output=True,
+        text=True,
+        # The figures' modules are imported in Jupyter too, whose backend matplotlib may not find.
+        env=os.environ | {"MPLBACKEND": "module://matplotlib_inline.backend_inline"},
     )
     assert {*done.stdout.split()} == IMPORTED[scripts], done.stderr
 
 
+# Runs each script in an environment without any of the libraries, and ends it as Python does.
+FAIL = """
+import runpy, sys
+from types import SimpleNamespace
+sys.modules.update(dict.fromkeys(sys.argv[1].split()))
+sys.path.append(sys.argv[2])
+for script, log in zip(sys.argv[3::2], sys.argv[4::2]):
+    try:
+        runpy.run_path(script, {"snakemake": SimpleNamespace(log=[log])})
+    except ImportError:
+        sys.excepthook(*sys.exc_info())
+"""
+
+
+def test_an_import_that_fails_ends_a_job_in_one_line_and_the_whole_of_it_is_in_the_log(tmp_path):
+    scripts = scripts_of_jobs()
+    logs = [tmp_path / f"{script.stem}.log" for script in scripts]
+    given = [path for of_script in zip(scripts, logs, strict=True) for path in of_script]
+    done = subprocess.run(
+        [sys.executable, "-c", FAIL, " ".join(SLOW), SCRIPTS, *given], capture_output=True, text=True
+    )
+    lines = done.stderr.splitlines()
+    assert len(lines) == len(scripts), done.stderr
+    for line, script, log in zip(lines, scripts, logs, strict=True):
+        (name,) = re.findall(rf"^ModuleNotFoundError: import of (\w+) halted; .* \(more in {log}\)$", line)
+        assert name in SLOW
+        assert f'File "{script}", line ' in log.read_text() and "Traceback" in log.read_text()
+
+
+def scripts_of_jobs():
+    """The scripts that rules call."""
+    scripts = {script for script in SCRIPTS.glob("*.py") if "snakemake.output" in script.read_text()}
+    return sorted(scripts | {*SCRIPTS.glob("plot_*.py")})
+
+
 def test_every_script_of_a_job_says_what_it_imports():
-    jobs = {script for script in SCRIPTS.glob("*.py") if "snakemake.output" in script.read_text()}
-    jobs |= {*SCRIPTS.glob("plot_*.py")}
-    assert jobs == {script for scripts in IMPORTED for script in SCRIPTS.glob(scripts)}
+    assert {*scripts_of_jobs()} == {script for scripts in IMPORTED for script in SCRIPTS.glob(scripts)}

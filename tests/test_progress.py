@@ -1,14 +1,19 @@
 """How a job says how far it is, and why it ended: on a terminal, and in its log file."""
 
+import atexit
+import faulthandler
 import gc
 import io
 import logging
 import re
+import subprocess
 import sys
 import time
+import warnings
 from contextlib import contextmanager
 
 import pytest
+from conftest import REPOSITORY
 
 from memorization.storage.log import cpu_time_logged, logged_cpu_time, start_log
 from memorization.training.progress import SECONDS_BETWEEN_LINES, progress_to
@@ -111,7 +116,7 @@ def test_the_progress_passes_every_iteration_on(is_terminal, monkeypatch, clock)
 def started_log(path):
     """Call `start_log` as a job does, and put back afterwards what it changes for the whole process."""
     root, hook = logging.getLogger(), sys.excepthook
-    handlers, level = root.handlers[:], root.level
+    handlers, level, thresholds = root.handlers[:], root.level, gc.get_threshold()
     # A job starts without handlers; with the ones of pytest the logging would be left as it is.
     root.handlers[:] = []
     log = start_log(path)
@@ -121,8 +126,12 @@ def started_log(path):
         sys.excepthook = hook
         root.handlers[:] = handlers
         root.setLevel(level)
+        logging.captureWarnings(False)
+        logging.raiseExceptions = True
+        faulthandler.enable(sys.__stderr__)
         log.close()
-        gc.unfreeze()
+        gc.set_threshold(*thresholds)
+        atexit.unregister(gc.freeze)
 
 
 def fail_in_the_depth_of_a_job():
@@ -147,6 +156,26 @@ def test_messages_of_the_library_go_to_the_log_and_not_to_the_terminal(tmp_path,
     assert capsys.readouterr() == ("", "")
 
 
+def test_of_other_libraries_the_log_has_warnings_alone(tmp_path, capsys):
+    path = tmp_path / "job.log"
+    with started_log(str(path)):
+        logging.getLogger("fontTools.subset").info("glyf pruned")
+        logging.getLogger("matplotlib.font_manager").warning("findfont: no such font")
+        warnings.warn("an overflow", RuntimeWarning, stacklevel=1)
+    text = path.read_text()
+    assert "glyf" not in text
+    assert "findfont: no such font" in text and "RuntimeWarning: an overflow" in text
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_crash_in_the_code_of_a_library_leaves_the_lines_that_led_there_in_the_log(tmp_path):
+    path = tmp_path / "job.log"
+    code = f"import os; from memorization.storage.log import start_log; start_log({str(path)!r}); os.abort()"
+    subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY / "workflow" / "scripts")
+    assert "Fatal Python error: Aborted" in path.read_text()
+    assert 'File "<string>", line 1' in path.read_text()
+
+
 def test_the_log_has_the_whole_traceback_of_what_ends_a_job(tmp_path):
     path = tmp_path / "job.log"
     with started_log(str(path)):
@@ -165,6 +194,12 @@ def test_the_terminal_gets_one_line_of_what_ends_a_job_and_where_to_read_more(tm
     out, err = capsys.readouterr()
     assert out == ""
     assert err == f"ValueError: lr: 7 is too high (more in {path})\n"
+
+
+def test_the_line_begins_with_the_message_if_that_begins_with_empty_lines(tmp_path, capsys):
+    with started_log(str(tmp_path / "job.log")):
+        sys.excepthook(ImportError, ImportError("\n\nNumPy cannot be imported\nbecause"), None)
+    assert capsys.readouterr().err.startswith("ImportError: NumPy cannot be imported (more in ")
 
 
 def test_a_line_of_the_log_can_be_read_while_the_job_runs(tmp_path):

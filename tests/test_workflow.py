@@ -157,6 +157,11 @@ def test_logs_tell_the_cpu_time_of_training_and_evaluation(ran):
         assert re.search(rf" {what} took \d+\.\d+ s of CPU time\n", run.with_name(run.name + log).read_text())
 
 
+def test_the_log_of_a_figure_has_nothing_to_say_of_its_fonts(ran):
+    """Otherwise a warning would drown in it."""
+    assert (ran / "results" / "freeze" / "logs" / "by_weights_figure.log").read_text() == ""
+
+
 def test_snakemake_looks_for_a_job_to_start_only_when_one_has_ended(ran):
     """Otherwise it would look ever more often, hundreds of times a second late in a run of `make figures`."""
     printed = (ran / "printed").read_text()
@@ -262,15 +267,44 @@ def test_a_new_setting_computes_nothing_again_and_is_known_to_every_job(copy):
     assert settings["identity"] == {"num_held_out": 20}
 
 
-def test_the_number_of_cores_and_the_folder_change_no_byte(ran, copy):
+def test_the_number_of_cores_the_folder_and_the_callers_shell_change_no_byte(ran, copy, tmp_path):
+    """The variables are those that changed bytes, failed the figures, or kept jobs from ending."""
+    settings = tmp_path / "home" / ".config" / "matplotlib" / "matplotlibrc"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("text.usetex: True\nfont.size: 30\nbackend: Qt4Agg\n")
+    (tmp_path / "not_text").write_bytes(b"\xff\xfe")
+    (tmp_path / "another_clone" / "memorization").mkdir(parents=True)
+    (tmp_path / "another_clone" / "memorization" / "__init__.py").write_text("raise SystemExit('another clone')")
+    of_a_shell = {
+        "HOME": f"{tmp_path}/home",
+        "LC_ALL": "C",
+        "MATPLOTLIBRC": f"{tmp_path}/not_text",
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "OMP_DYNAMIC": "true",
+        "OMP_THREAD_LIMIT": "1",
+        "PYTHONINSPECT": "1",
+        "PYTHONPATH": f"{tmp_path}/another_clone",
+        "SOURCE_DATE_EPOCH": "1",
+        "TMPDIR": "/nowhere",
+        "TZ": "Pacific/Auckland",
+    }
     run = "cache/freeze/one_layer_attention_freeze_mlp_seed_0/one_layer_attention_freeze_mlp_seed_0"
     of_run = [f"{run}{ending}" for ending in ("_sequences.pkl", ".pkl", "_evaluation.parquet")]
     made = [*of_run, *(f"results/freeze/by_weights.{suffix}" for suffix in ("parquet", "csv", "png", "pdf"))]
     for path in made:
         (copy / path).unlink()
-    snakemake(copy, "--cores", "1", *made)
+    snakemake(copy, "--cores", "1", *made, **of_a_shell)
     for path in made:
         assert (copy / path).read_bytes() == (ran / path).read_bytes(), path
+
+
+def test_a_mistake_in_the_code_of_a_job_is_told_in_one_line_before_any_job(copy):
+    module = copy / "workflow" / "scripts" / "memorization" / "models" / "dam.py"
+    module.write_text(module.read_text() + "\ndef (")
+    result = snakemake(copy, "-n", *TARGETS, check=False)
+    line = len(module.read_text().splitlines())
+    assert result.stderr.splitlines()[-1] == f"{module}: line {line}: invalid syntax"
+    assert result.returncode != 0
 
 
 def test_a_job_that_fails_says_why_in_one_line_and_in_its_log(copy):

@@ -54,7 +54,7 @@ def _code_hash(path: Path) -> str:
 
 @cache
 def _tree(path: Path) -> ast.Module:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = ast.parse(path.read_text(encoding="utf-8"), filename=path)
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
             # Python 3.12 ends the format of an f-string with an empty text.
