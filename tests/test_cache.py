@@ -1,9 +1,13 @@
 """The files of the cache: what is in them, who can read them, their bytes, and how they are written."""
 
+import errno
+import mmap
 import os
 import pickle
 import re
+import resource
 import signal
+import stat
 import subprocess
 import sys
 import tracemalloc
@@ -18,6 +22,7 @@ from test_trunks import SETTINGS
 
 from memorization.sequences import generate_sequence_set
 from memorization.storage.cache import (
+    _HOST,
     atomic_write,
     read_pickle,
     read_sequences,
@@ -26,6 +31,7 @@ from memorization.storage.cache import (
     write_sequences,
     write_table,
 )
+from memorization.storage.unpickling import SafeUnpickler
 from memorization.training.evaluation import evaluate_run
 
 ARGS = {
@@ -288,6 +294,91 @@ def test_what_a_killed_write_left_is_removed_by_the_next_and_what_is_being_writt
         assert (tmp_path / "file.pkl").read_bytes() == b"second"
     assert (tmp_path / "file.pkl").read_bytes() == b"first"
     assert [path.name.split(".")[1] for path in tmp_path.glob(".*.tmp")] == ["other"]
+
+
+def answer(number, call=None, only=lambda *arguments: True):
+    """A call of the operating system that ends with this error, for some arguments only."""
+
+    def answering(*arguments, **options):
+        if only(*arguments):
+            raise OSError(number, os.strerror(number))
+        return call(*arguments, **options)
+
+    return answering
+
+
+def is_folder(descriptor):
+    return stat.S_ISDIR(os.fstat(descriptor).st_mode)
+
+
+def is_file(descriptor):
+    return not is_folder(descriptor)
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "only"),
+    [
+        ("fsync", errno.EINVAL, is_folder),
+        ("fsync", errno.EBADF, is_folder),
+        ("fsync", errno.EOPNOTSUPP, is_folder),
+        ("fsync", errno.EINVAL, is_file),
+        ("fsync", errno.ENOSYS, is_file),
+        ("open", errno.EACCES, lambda path, *_: os.path.isdir(path)),
+        ("unlink", errno.EPERM, lambda path: True),
+    ],
+)
+def test_a_file_is_written_where_the_file_system_lacks_a_call(name, number, only, tmp_path, monkeypatch):
+    left = tmp_path / f".file.pkl.{_HOST}.{2**31 - 1}.tmp"
+    left.touch()
+    monkeypatch.setattr(os, name, answer(number, getattr(os, name), only))
+    with atomic_write(tmp_path / "file.pkl") as file:
+        file.write(b"new")
+    monkeypatch.undo()
+    assert (tmp_path / "file.pkl").read_bytes() == b"new"
+    assert {path.name for path in tmp_path.iterdir()} - {left.name} == {"file.pkl"}
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+@pytest.mark.parametrize("only", [is_file, is_folder])
+def test_a_disk_that_does_not_take_a_file_is_an_error_that_names_it(number, only, tmp_path, monkeypatch):
+    path = tmp_path / "file.pkl"
+    monkeypatch.setattr(os, "fsync", answer(number, os.fsync, only))
+    with pytest.raises(OSError, match=f"{os.strerror(number)}: '{path}'") as error, atomic_write(path) as file:
+        file.write(b"new")
+    assert error.value.errno == number
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_file_that_is_not_of_a_killed_write_is_left_alone(tmp_path):
+    other = tmp_path / f".file.pkl.{_HOST}.12 (copy).tmp"
+    other.touch()
+    with atomic_write(tmp_path / "file.pkl"):
+        pass
+    assert other.exists()
+
+
+def test_pickles_are_read_where_files_cannot_be_mapped_into_memory(tmp_path, monkeypatch):
+    path = tmp_path / "file.pkl"
+    path.write_bytes(pickle.dumps([1]) + pickle.dumps([2]))
+    monkeypatch.setattr(mmap, "mmap", answer(errno.ENODEV))
+    with open(path, "rb") as file:
+        assert [SafeUnpickler(file).load() for _ in range(2)] == [[1], [2]]
+    monkeypatch.setattr(mmap, "mmap", answer(errno.EIO))
+    with pytest.raises(OSError, match=f"Input/output error: '{path}'"):
+        read_pickle(path)
+
+
+def test_a_table_that_cannot_be_opened_is_not_called_damaged(tmp_path):
+    path = tmp_path / "table.parquet"
+    write_table(pd.DataFrame({"loss": [0.5]}), path)
+    read_table(path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        with pytest.raises(OSError, match=f"Too many open files: '{path}'"):
+            read_table(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_tables_are_read_as_written(tmp_path):

@@ -48,7 +48,6 @@ READING_CALLS = [
     "--rulegraph",
     "--filegraph",
     "--d3dag",
-    "--lint",
     "--print-compilation",
     "--report report.html",
 ]
@@ -85,15 +84,20 @@ def in_a_process(action, *arguments):
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
+def answer(number):
+    """A call of the operating system that ends with this error."""
+
+    def call(*arguments):
+        raise OSError(number, os.strerror(number))
+
+    return call
+
+
 @pytest.fixture(params=["flock", "no flock"])
 def path(request, tmp_path, monkeypatch):
     """The path of a lock, in a file system with and without locks."""
     if request.param == "no flock":
-
-        def lacking(file, operation):
-            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
-
-        monkeypatch.setattr(fcntl, "flock", lacking)
+        monkeypatch.setattr(fcntl, "flock", answer(errno.ENOLCK))
     return tmp_path / "running"
 
 
@@ -126,10 +130,7 @@ def test_a_lock_is_free_when_its_holder_is_closed(path):
 
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
 def test_a_file_system_without_locks_is_told_in_one_line(number, tmp_path, monkeypatch, capsys):
-    def lacking(file, operation):
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(fcntl, "flock", lacking)
+    monkeypatch.setattr(fcntl, "flock", answer(number))
     with hold_folder(tmp_path / "running"):
         (line,) = capsys.readouterr().err.splitlines()
     reason = f"this file system has no locks ({os.strerror(number)})"
@@ -137,10 +138,7 @@ def test_a_file_system_without_locks_is_told_in_one_line(number, tmp_path, monke
 
 
 def test_a_lock_that_fails_is_an_error_that_names_it(tmp_path, monkeypatch):
-    def failing(file, operation):
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    monkeypatch.setattr(fcntl, "flock", failing)
+    monkeypatch.setattr(fcntl, "flock", answer(errno.EIO))
     with pytest.raises(OSError, match=f"Input/output error: '{tmp_path}/running'"):
         hold_folder(tmp_path / "running")
 
@@ -161,6 +159,7 @@ def called(arguments, capfd):
     return status, capfd.readouterr().err.splitlines()
 
 
+@pytest.mark.slow
 def test_calls_that_write_or_delete_are_kept_apart_from_a_run_and_those_that_read_are_not(made, capfd):
     before = {name: os.stat(name).st_mtime_ns for name in ("made", "temporary")}
     with hold_folder(LOCK):
@@ -169,11 +168,27 @@ def test_calls_that_write_or_delete_are_kept_apart_from_a_run_and_those_that_rea
             assert (status, said[-1]) == (1, IN_USE), call
             assert "Traceback" not in "".join(said)
         for call in READING_CALLS:
-            assert IN_USE not in called(call, capfd)[1], call
+            status, said = called(call, capfd)
+            assert status == 0, said
         assert {name: os.stat(name).st_mtime_ns for name in before} == before
     for call in ("--cores 1 --forceall", "--unlock", "--delete-all-output"):
         assert called(call, capfd)[0] == 0
     assert not (made / "made").exists()
+
+
+@pytest.mark.slow
+def test_a_workflow_with_two_modules_that_are_this_one_holds_the_lock_once(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "inner.smk").write_text(SNAKEFILE.replace('"made", temp("temporary")', '"made"'))
+    used = (
+        f'module {name}:\n    snakefile: "inner.smk"\n    prefix: "{name}"\nuse rule * from {name} as {name}_*\n'
+        for name in ("a", "b")
+    )
+    (tmp_path / "Snakefile").write_text("".join(used))
+    assert called("--cores 1 a/made b/made", capfd)[0] == 0
+    with hold_folder(LOCK):
+        assert called("--delete-all-output a/made b/made", capfd)[1][-1] == IN_USE
+    assert (tmp_path / "a" / "made").exists()
 
 
 def test_every_call_that_snakemake_has_is_known_to_read_or_to_write():

@@ -165,31 +165,36 @@ def test_a_training_killed_while_its_provenance_is_written_is_not_trained_again(
     assert left_over(run) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
-def test_a_signal_ends_the_training_after_the_iteration_with_a_checkpoint(number, references, tmp_path):
-    # No checkpoint but for the signal's.
-    run = ready_for("train", references["dam"], tmp_path, "dam", checkpoint_seconds=1000)
+def signalled(number, handler=signal.SIG_DFL):
+    """Return what makes a training get a signal in its seventh iteration, and how it handles it from its start."""
 
-    def signal_in_iteration():
-        learn, done = training.build_learner, []
+    def patch():
+        signal.signal(number, handler)
+        build, done = training.build_learner, []
 
-        def build(*args):
-            learner = learn(*args)
-            original = learner.learn
+        def build_counting(*args):
+            learner = build(*args)
+            learn = learner.learn
 
             def counted(*batch):
                 done.append(None)
                 if len(done) == 7:
                     os.kill(os.getpid(), number)
-                return original(*batch)
+                return learn(*batch)
 
             learner.learn = counted
             return learner
 
-        training.build_learner = build
+        training.build_learner = build_counting
 
-    assert run.run("train", signal_in_iteration) == 1
-    name = signal.Signals(number).name
+    return patch
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU"])
+def test_a_signal_ends_the_training_after_the_iteration_with_a_checkpoint(name, references, tmp_path):
+    # No checkpoint but for the signal's.
+    run = ready_for("train", references["dam"], tmp_path, "dam", checkpoint_seconds=1000)
+    assert run.run("train", signalled(signal.Signals[name])) == 1
     assert run.said("train")[-1].startswith(
         f"Interrupted: {name} after iteration 47 of 120: a checkpoint is kept, the same command goes on from it"
     )
@@ -199,6 +204,13 @@ def test_a_signal_ends_the_training_after_the_iteration_with_a_checkpoint(number
     assert "going on from the checkpoint after iteration 47" in log_of_training(run)
     assert run.files() == references["dam"].up_to("train")
     assert left_over(run) == []
+
+
+def test_a_signal_that_is_ignored_from_the_start_stays_so(references, tmp_path):
+    """As nohup asks for."""
+    run = ready_for("train", references["dam"], tmp_path, "dam", checkpoint_seconds=1000)
+    assert run.run("train", signalled(signal.SIGHUP, signal.SIG_IGN)) == 0
+    assert run.files() == references["dam"].up_to("train")
 
 
 @pytest.fixture

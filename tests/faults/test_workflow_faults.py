@@ -65,23 +65,24 @@ def wait_for(pattern, folder, process):
 
 @pytest.fixture(scope="module")
 def beside_another(tmp_path_factory):
-    """The folder of a run, and what a second run and a dry run beside it ended with."""
+    """The folder of a run, and how calls beside it ended: those that write, and a dry run."""
     folder = repository(tmp_path_factory.mktemp("beside"))
     first = start(folder)
     wait_for("cache/*/*/*.log", folder, first)
-    second = snakemake(folder, "--cores", "2", FIGURE, check=False)
-    dry = snakemake(folder, "-n", check=False)
+    calls = [["--cores", "2", "--no-hooks", FIGURE], ["--delete-all-output"]]
+    *writing, dry = [snakemake(folder, *call, check=False) for call in (*calls, ["-n"])]
     assert first.poll() is None, "the first run ended before the others"
     assert first.wait() == 0, (folder / "printed").read_text()
-    return folder, second, dry
+    return folder, writing, dry
 
 
-def test_a_second_run_in_the_same_folder_says_so_in_one_line(beside_another):
-    _, second, _ = beside_another
-    assert second.returncode == 1
+def test_a_call_beside_a_run_that_writes_or_deletes_says_so_in_one_line(beside_another):
+    _, writing, _ = beside_another
     said = "another run of the workflow is going on in this folder: wait for it to end, or run in another folder"
-    assert second.stderr.splitlines()[-1] == said
-    assert "Traceback" not in second.stderr
+    for call in writing:
+        assert call.returncode == 1
+        assert call.stderr.splitlines()[-1] == said
+        assert "Traceback" not in call.stderr
 
 
 def test_a_dry_run_beside_a_run_is_let_through(beside_another):
