@@ -11,11 +11,13 @@ rule aggregate:
     wildcard_constraints:
         table="|".join(TABLES),
     priority: 4
+    group:
+        "tables"
     conda:
         "../envs/tables.yaml"
     threads: 1
     resources:
-        mem_mb=growing(16000),
+        mem_mb=growing(4000),
         runtime=growing(60),
     params:
         conditions=lambda wildcards: [run.condition for run in runs_of(wildcards)],

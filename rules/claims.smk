@@ -9,11 +9,13 @@ rule claims_of_group:
     benchmark:
         f"{RESULTS}/{{group}}/logs/claims.benchmark.tsv"
     priority: 5
+    group:
+        "tables"
     conda:
         "../envs/tables.yaml"
     threads: 1
     resources:
-        mem_mb=growing(4000),
+        mem_mb=growing(1000),
         runtime=growing(20),
     params:
         claims=claims_to_check,
@@ -42,7 +44,7 @@ rule claims:
         "../envs/tables.yaml"
     threads: 1
     resources:
-        mem_mb=growing(4000),
+        mem_mb=growing(1000),
         runtime=growing(20),
     params:
         sentences={

@@ -19,11 +19,13 @@ for figure in TABLES_OF_FIGURE:
         benchmark:
             f"{RESULTS}/{{group}}/logs/{figure}_figure.benchmark.tsv"
         priority: 5
+        group:
+            "tables"
         conda:
             "../envs/tables.yaml"
         threads: 1
         resources:
-            mem_mb=growing(4000),
+            mem_mb=growing(1000),
             runtime=growing(20),
         params:
             # The script's name is formed when a job runs, after the loop has ended.

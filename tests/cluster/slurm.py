@@ -40,12 +40,13 @@ AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=127.0.0.1
 AccountingStoragePort={slurmdbd}
 AccountingStoragePass={folder}/munge.socket
+SlurmdParameters=config_overrides
 KillWait=5
 ReturnToService=2
 SlurmdTimeout=10
 SlurmctldTimeout=300
-NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={n1} CPUs={cores} RealMemory=8000
-NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={n2} CPUs={cores} RealMemory=8000
+NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={n1} CPUs=8 RealMemory=16000
+NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={n2} CPUs=8 RealMemory=16000
 PartitionName=main Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
 """
 SLURMDBD_CONF = """
@@ -195,7 +196,7 @@ class Cluster:
     def _write_configuration(self):
         ports = free_ports(["slurmctld", "slurmdbd", "mariadbd", *NODES])
         self.ports = ports
-        values = {"folder": self.folder, "host": socket.gethostname(), "cores": os.cpu_count(), **ports}
+        values = {"folder": self.folder, "host": socket.gethostname(), **ports}
         for name, text in {"slurm.conf": SLURM_CONF, "slurmdbd.conf": SLURMDBD_CONF}.items():
             (self.folder / name).write_text(text.format(**values))
             (self.folder / name).chmod(0o600)

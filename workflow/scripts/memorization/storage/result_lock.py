@@ -18,9 +18,10 @@ from typing import Any
 
 from .file_system import errors_name, remove_if_possible
 
-# From one sign of life to the next, and the time without one after which a holder counts as dead, in seconds.
-SIGN_OF_LIFE = 5.0
-DEAD_AFTER = 60.0
+# Seconds from one sign of life of a holder to the next, and from one look of a waiting job to the next. A holder
+# counts as dead after so many looks without a sign. Looks are counted, since a job that waits may be suspended.
+SECONDS = 5.0
+LOOKS = 12
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +31,8 @@ def hold_result(result: str | Path) -> Iterator[None]:
     """Hold the lock of the file ``result`` that a job makes: ``<stem>.lock`` beside it.
 
     If another job holds it, the log says which one, and this job waits. It takes the lock over if the other is
-    dead: its process on this machine has ended, it was an earlier attempt of the same SLURM job, or it has given
-    no sign of life for `DEAD_AFTER` seconds. A holder that finds its lock taken over (it was suspended, say)
+    dead: its process on this machine has ended, it was an earlier attempt of the same SLURM job, or it gives no
+    sign of life for a minute. A holder that finds its lock taken over (it was suspended, say)
     stops itself by SIGTERM.
     """
     path = Path(result).with_name(f"{Path(result).stem}.lock")
@@ -99,18 +100,17 @@ def _created(path: Path, content: str) -> bool:
 
 def _wait_for_release(path: Path, me: dict[str, Any]) -> None:
     """Wait until the lock is released, or remove it if its holder is dead."""
-    seen, alive = None, time.monotonic()
+    seen, looks = None, 0
     while (now := _sign_of(path)) is not None:
-        if now != seen:
-            seen, alive = now, time.monotonic()
-        content = now[0]
-        if _is_dead(_parsed(content), me) or time.monotonic() - alive > DEAD_AFTER:
+        looks = looks + 1 if now == seen else 0
+        seen, content = now, now[0]
+        if _is_dead(_parsed(content), me) or looks > LOOKS:
             logger.info("the job that held the lock is dead: %s", _name(path))
             # Unless another job that waits has been faster.
             if _read(path) == content:
                 remove_if_possible(path)
             return
-        time.sleep(min(1.0, SIGN_OF_LIFE))
+        time.sleep(SECONDS)
 
 
 def _is_dead(holder: dict[str, Any], me: dict[str, Any]) -> bool:
@@ -139,7 +139,7 @@ def _start_of(process: int) -> str | None:
 
 def _show_life(path: Path, content: str, ended: threading.Event) -> None:
     """Change the date of the lock every few seconds, as long as it is this job's."""
-    while not ended.wait(SIGN_OF_LIFE):
+    while not ended.wait(SECONDS):
         if (now := _read(path)) == content:
             # A file system that does not answer now may do so later.
             with suppress(OSError):
