@@ -12,7 +12,7 @@ rule aggregate:
         table="|".join(TABLES),
     priority: 4
     group:
-        "tables"
+        "tables_{group}"
     conda:
         "../envs/tables.yaml"
     threads: 1

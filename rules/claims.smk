@@ -10,7 +10,7 @@ rule claims_of_group:
         f"{RESULTS}/{{group}}/logs/claims.benchmark.tsv"
     priority: 5
     group:
-        "tables"
+        "tables_{group}"
     conda:
         "../envs/tables.yaml"
     threads: 1

@@ -20,7 +20,7 @@ for figure in TABLES_OF_FIGURE:
             f"{RESULTS}/{{group}}/logs/{figure}_figure.benchmark.tsv"
         priority: 5
         group:
-            "tables"
+            "tables_{group}"
         conda:
             "../envs/tables.yaml"
         threads: 1

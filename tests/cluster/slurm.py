@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -47,7 +48,7 @@ SlurmdTimeout=10
 SlurmctldTimeout=300
 NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={n1} CPUs=8 RealMemory=16000
 NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={n2} CPUs=8 RealMemory=16000
-PartitionName=main Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
+PartitionName=main Nodes=n1,n2 Default=YES LLN=YES MaxTime=INFINITE State=UP
 """
 SLURMDBD_CONF = """
 AuthType=auth/munge
@@ -81,7 +82,9 @@ def why_it_cannot_run() -> str | None:
         environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
         packages = [*PROGRAMS.values()]
         for command in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):
-            result = subprocess.run(["apt-get", "--quiet=2", *command], env=environment, capture_output=True, text=True)
+            result = subprocess.run(
+                ["apt-get", "--quiet=2", *command], env=environment, capture_output=True, text=True
+            )
             if result.returncode:
                 return f"apt-get {command[0]} failed: {result.stderr.strip() or result.stdout.strip()}"
     return None
@@ -115,7 +118,8 @@ class Cluster:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.environment = os.environ | {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": SEARCH_PATH}
+        path = f"{folder / 'bin'}{os.pathsep}{SEARCH_PATH}"
+        self.environment = os.environ | {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": path}
         self.daemons: dict[str, subprocess.Popen] = {}
 
     def start(self) -> None:
@@ -203,6 +207,13 @@ class Cluster:
         (self.folder / "munge.key").write_bytes(os.urandom(1024))
         (self.folder / "munge.key").chmod(0o600)
         (self.folder / "state").mkdir()
+        # Snakemake's plugin starts srun without the variable, as the file lies in /etc elsewhere.
+        srun = self.folder / "bin" / "srun"
+        srun.parent.mkdir()
+        srun.write_text(
+            f'#!/bin/sh\nSLURM_CONF={self.folder}/slurm.conf exec {shutil.which("srun", path=SEARCH_PATH)} "$@"\n'
+        )
+        srun.chmod(0o755)
         for node in NODES:
             (self.folder / f"spool-{node}").mkdir()
 
@@ -214,9 +225,9 @@ class Cluster:
             env=self.environment, check=True, capture_output=True,
         )  # fmt: skip
         (self.folder / "grant.sql").write_text(GRANT)
-        self._start("mariadbd", *options, f"--socket={self.folder}/database.socket", "--bind-address=127.0.0.1", "--skip-name-resolve",
-                    f"--port={self.ports['mariadbd']}", f"--init-file={self.folder}/grant.sql",
-                    f"--pid-file={self.folder}/database.pid")  # fmt: skip
+        self._start("mariadbd", *options, f"--socket={self.folder}/database.socket", "--bind-address=127.0.0.1",
+                    "--skip-name-resolve", f"--port={self.ports['mariadbd']}",
+                    f"--init-file={self.folder}/grant.sql", f"--pid-file={self.folder}/database.pid")  # fmt: skip
         self.wait_for_port("mariadbd")
 
     def wait_for_port(self, name):
@@ -237,7 +248,9 @@ class Cluster:
                 environment = process.environ()
             except psutil.Error:
                 continue
-            ours = environment.get("SLURM_CONF") == self.environment["SLURM_CONF"] and "SLURM_JOB_ID" in environment
+            ours = (
+                environment.get("SLURM_CONF") == self.environment["SLURM_CONF"] and "SLURM_JOB_ID" in environment
+            )
             if ours and node in (None, environment.get("SLURMD_NODENAME")):
                 found += [process, *[p for p in process.parents() if p.name().startswith("slurmstepd")]]
         # Those around the jobs first, so that they do not report the end of a job.
@@ -252,7 +265,5 @@ def _is_around_jobs(process):
 
 
 def _kill(process):
-    try:
+    with suppress(psutil.NoSuchProcess):
         process.kill()
-    except psutil.NoSuchProcess:
-        pass

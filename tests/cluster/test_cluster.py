@@ -7,9 +7,10 @@ import signal
 import subprocess
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
-from conftest import SNAKEMAKE, copy_repository, snakemake
+from conftest import SNAKEMAKE, copy_repository
 from slurm import NODES, Cluster, wait_until, why_it_cannot_run
 
 pytestmark = pytest.mark.slow
@@ -41,8 +42,8 @@ CONFIGURATION = {
         "long": {
             "model": "one_layer_attention",
             "num_switches": 0,
-            "num_iters_per_set": 60_000,
-            "num_iters_per_epoch": 20_000,
+            "num_iters_per_set": 10_000,
+            "num_iters_per_epoch": 2_500,
             "seeds": len(FAULTS),
         },
     },
@@ -90,15 +91,16 @@ def cluster(tmp_path_factory):
 
 
 class Call:
-    """A call of snakemake with the profile of the cluster, in a process group of its own."""
+    """A call of snakemake in a process group of its own, with the profile of the cluster if there is one."""
 
-    def __init__(self, folder: Path, cluster: Cluster, *arguments):
+    def __init__(self, folder: Path, cluster: Cluster | None, *arguments):
+        self.folder = folder
         self.path = folder / "printed"
         with open(self.path, "w") as printed:
             self.process = subprocess.Popen(
-                [SNAKEMAKE, "--profile", "profiles/slurm", *arguments],
+                [SNAKEMAKE, *(["--profile", "profiles/slurm"] if cluster else []), *map(str, arguments)],
                 cwd=folder,
-                env=cluster.environment,
+                env=cluster.environment if cluster else None,
                 stdout=printed,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
@@ -153,22 +155,41 @@ class Run:
     def starts_at(self) -> list[int]:
         """Return the iteration at which each attempt began to train."""
         attempts = re.split(r"^---- another attempt.*$", self.log(), flags=re.MULTILINE)
-        starts = [re.search(r"going on from the checkpoint after iteration (\d+)", attempt) for attempt in attempts]
+        starts = [
+            re.search(r"going on from the checkpoint after iteration (\d+)", attempt) for attempt in attempts
+        ]
         return [int(start[1]) if start else 0 for start in starts]
 
 
-def state_of(cluster, job):
-    """Return how a job has ended, as the accounts of the SLURM say."""
-    answer = cluster.call("sacct", "-X", "--noheader", "--parsable2", "--format=state", "--duplicates", "-j", job["slurm_job"])
-    return answer.stdout.split()
+def accounts_of(cluster, *arguments):
+    """Return the node and the state of each job, as the accounts of the SLURM say."""
+    answer = cluster.call(
+        "sacct", "-X", "--noheader", "--parsable2", "--format=nodelist,state", "--duplicates", *arguments
+    )
+    return [tuple(line.split("|")) for line in answer.stdout.splitlines()]
+
+
+def states_of(cluster, job):
+    """Return the states of the attempts of a job that SLURM itself has made."""
+    return [state for _, state in accounts_of(cluster, "-j", job["slurm_job"])]
 
 
 @pytest.fixture(scope="module")
-def local(tmp_path_factory):
-    """The results of a run on this machine alone."""
-    folder = repository(tmp_path_factory.mktemp("local"))
-    snakemake(folder, "--cores", os.cpu_count())
-    return results(folder)
+def local_call(tmp_path_factory):
+    """The same workflow on this machine alone; it goes on beside the first tests."""
+    with Call(repository(tmp_path_factory.mktemp("local")), None, "--cores", 1) as call:
+        yield call
+
+
+@pytest.fixture
+def equals_local(local_call, folder):
+    """Return a function that tells whether everything that the cluster has made has the bytes of a local run."""
+
+    def equals():
+        assert local_call.wait(600) == 0, local_call.printed()
+        assert results(folder).items() <= results(local_call.folder).items()
+
+    return equals
 
 
 @pytest.fixture(scope="module")
@@ -176,15 +197,65 @@ def folder(tmp_path_factory):
     return repository(tmp_path_factory.mktemp("on_the_cluster"))
 
 
-def test_all_models_give_the_bytes_of_a_local_run_on_both_nodes(cluster, folder, local):
+def test_all_models_run_on_both_nodes(cluster, folder, local_call):
     with Call(folder, cluster, "models") as call:
         assert call.wait() == 0, call.printed()
-    made = results(folder)
-    assert {path.split("_seed")[0].split("/")[-1] for path in made if path.endswith("_evaluation.parquet")} == {
+    accounts = accounts_of(cluster)
+    assert {node for node, _ in accounts} == set(NODES)
+    assert {state for _, state in accounts} == {"COMPLETED"}
+    # The trunks, the runs with all their stages, and the tables with the figure.
+    assert len(accounts) == 3 + 3 + 1
+    assert {path.name.split("_seed")[0] for path in folder.glob("cache/models/*/*_evaluation.parquet")} == {
         "one_layer_attention", "gpt", "dam",
     }  # fmt: skip
-    assert made.items() <= local.items()
-    answer = cluster.call("sacct", "-X", "--noheader", "--parsable2", "--format=nodelist,state")
-    assert {line.split("|")[0] for line in answer.stdout.split()} == set(NODES)
-    assert {line.split("|")[1] for line in answer.stdout.split()} == {"COMPLETED"}
-    assert list((folder / "cache").rglob("*.lock")) == []
+    left = [
+        path for pattern in ("*.lock", "*.attempts", "*checkpoint*") for path in (folder / "cache").rglob(pattern)
+    ]
+    assert left == []
+
+
+def hit(cluster, folder, call, fault):
+    """Wait until the run of this fault is trained, let the fault happen, and return the run and its first job."""
+    run = Run(folder, fault)
+    job = run.job(call)
+    FAULT[fault](cluster, job)
+    return run, job
+
+
+def cancel(cluster, job):
+    cluster.call("scancel", job["slurm_job"])
+
+
+def requeue(cluster, job):
+    cluster.call("scontrol", "requeue", job["slurm_job"], check=False)
+
+
+def reach_time_limit(cluster, job):
+    """Stop the training, which would end before a limit of a minute, until SLURM tells it that its time ends."""
+    os.kill(job["process"], signal.SIGSTOP)
+    cluster.call("scontrol", "update", f"JobId={job['slurm_job']}", "TimeLimit=1")
+    # SLURM also lets it go on. In the end it is gone.
+    wait_until(lambda: not psutil.pid_exists(job["process"]), 120, "the signal ahead of the time limit")
+
+
+def lose_node(cluster, job):
+    cluster.kill_node(job["slurm_node"])
+    wait_until(lambda: any(state.startswith("down") for state in cluster.states_of_nodes()), 60, "a lost node")
+    cluster.start_node(job["slurm_node"])
+
+
+FAULT = {"scancel": cancel, "time limit": reach_time_limit, "requeue": requeue, "node lost": lose_node}
+
+
+def test_a_training_goes_on_after_its_job_was_stopped(cluster, folder, equals_local):
+    runs = {fault: Run(folder, fault) for fault in FAULT}
+    with Call(folder, cluster, *(run.target for run in runs.values())) as call:
+        jobs = {fault: hit(cluster, folder, call, fault)[1] for fault in FAULT}
+        assert call.wait() == 0, call.printed()
+    said = {
+        fault: re.findall(rf"SLURM-job '{job['slurm_job']}' failed.*", call.printed())
+        for fault, job in jobs.items()
+    }
+    for fault, run in runs.items():
+        print(fault, jobs[fault], states_of(cluster, jobs[fault]), said[fault], run.starts_at())
+    equals_local()
