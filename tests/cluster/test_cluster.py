@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import psutil
@@ -13,7 +14,7 @@ import yaml
 from conftest import SNAKEMAKE, copy_repository
 from slurm import NODES, Cluster, wait_until, why_it_cannot_run
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 
 # The trainings of `long` are hit by faults; each is one of its seeds.
 FAULTS = ("scancel", "time limit", "requeue", "node lost", "memory", "killed", "away", "ctrl-c")
@@ -227,7 +228,7 @@ def cancel(cluster, job):
 
 
 def requeue(cluster, job):
-    cluster.call("scontrol", "requeue", job["slurm_job"], check=False)
+    cluster.call("scontrol", "requeue", job["slurm_job"])
 
 
 def reach_time_limit(cluster, job):
@@ -259,3 +260,64 @@ def test_a_training_goes_on_after_its_job_was_stopped(cluster, folder, equals_lo
     for fault, run in runs.items():
         print(fault, jobs[fault], states_of(cluster, jobs[fault]), said[fault], run.starts_at())
     equals_local()
+
+
+def test_a_job_over_its_memory_is_tried_again_with_more(cluster, folder, equals_local):
+    run = Run(folder, "memory")
+    little = [
+        f"{rule}:mem_mb=300 * attempt ** 3" for rule in ("generate_sequences", "train", "evaluate_validation")
+    ]
+    with Call(folder, cluster, run.target, "--set-resources", *little) as call:
+        assert call.wait() == 0, call.printed()
+    print(call.printed())
+    assert len(run.starts_at()) == 1
+    equals_local()
+
+
+def test_after_a_killed_snakemake_the_next_waits_for_the_job_that_still_trains(cluster, folder, equals_local):
+    run = Run(folder, "killed")
+    with Call(folder, cluster, run.target) as call:
+        job = run.job(call)
+    # It is killed by now, with -9.
+    with Call(folder, cluster, run.target) as call:
+        assert call.wait() == 0, call.printed()
+    print(states_of(cluster, job), run.log())
+    assert re.search(rf"\.pkl is made by SLURM job {job['slurm_job']} on {job['slurm_node']} since", run.log())
+    assert run.starts_at() == [0, 10_000]
+    equals_local()
+
+
+def test_jobs_go_on_while_the_controller_is_away(cluster, folder, equals_local):
+    run = Run(folder, "away")
+    with Call(folder, cluster, run.target) as call:
+        job = run.job(call)
+        cluster.stop_controller()
+        time.sleep(60)
+        cluster.start_controller()
+        assert call.wait() == 0, call.printed()
+    print(call.printed())
+    assert states_of(cluster, job) == ["COMPLETED"]
+    assert run.starts_at() == [0]
+    equals_local()
+
+
+def test_after_ctrl_c_the_same_command_goes_on_from_the_checkpoint(cluster, folder, equals_local):
+    run = Run(folder, "ctrl-c")
+    with Call(folder, cluster, run.target) as call:
+        job = run.job(call)
+        os.killpg(call.process.pid, signal.SIGINT)
+        assert call.wait() == 1
+    print(call.printed())
+    with Call(folder, cluster, run.target) as call:
+        assert call.wait() == 0, call.printed()
+    print(states_of(cluster, job), run.log())
+    first, second = run.starts_at()
+    assert first == 0 < second
+    equals_local()
+
+
+def test_in_the_end_everything_has_the_bytes_of_a_local_run(cluster, folder, local_call, equals_local):
+    with Call(folder, cluster) as call:
+        assert call.wait() == 0, call.printed()
+    equals_local()
+    assert results(folder) == results(local_call.folder)
