@@ -7,7 +7,7 @@ SNAKEMAKE := $(BIN)/snakemake
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := figures
-.PHONY: figures smoke test quick benchmark verify verify-update faults report claims-in-docs docs rulegraph format
+.PHONY: figures smoke test test-cluster quick benchmark verify verify-update faults report claims-in-docs docs rulegraph format
 
 # The main job: config/config.yaml -> results/ and results/report.html.
 figures: $(VENV)/installed
@@ -39,6 +39,11 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 BY_MODULE := --dist loadscope --no-loadscope-reorder
 test: $(VENV)/installed
 	$(PYTEST) $(BY_MODULE)
+
+# The workflow on a SLURM of two nodes, which is started on this machine, with all that can go wrong there. Root on
+# Debian or Ubuntu may do so; elsewhere it says why it does not.
+test-cluster: $(VENV)/installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs tests/cluster
 
 # The tests that neither start Snakemake nor train for more than a second.
 quick: $(VENV)/installed

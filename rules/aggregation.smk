@@ -11,12 +11,14 @@ rule aggregate:
     wildcard_constraints:
         table="|".join(TABLES),
     priority: 4
+    group:
+        "tables_{group}"
     conda:
         "../envs/tables.yaml"
     threads: 1
     resources:
-        mem_mb=16000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         conditions=lambda wildcards: [run.condition for run in runs_of(wildcards)],
         identities=lambda wildcards: [identity(run.settings) for run in runs_of(wildcards)],

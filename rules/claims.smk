@@ -9,12 +9,14 @@ rule claims_of_group:
     benchmark:
         f"{RESULTS}/{{group}}/logs/claims.benchmark.tsv"
     priority: 5
+    group:
+        "tables_{group}"
     conda:
         "../envs/tables.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=20,
+        mem_mb=growing(1000),
+        runtime=growing(20),
     params:
         claims=claims_to_check,
         code=code_version("check_claims.py"),
@@ -43,8 +45,8 @@ rule claims:
         "../envs/tables.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=20,
+        mem_mb=growing(1000),
+        runtime=growing(20),
     params:
         sentences={
             name: {"experiment": claim.experiment, "sentence": claim.sentence} for name, claim in CLAIMS.items()

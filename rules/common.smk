@@ -11,8 +11,11 @@ from memorization.configuration.plan import told_plan
 from memorization.configuration.settings import Stage, settings_from, settings_until
 from memorization.configuration.trunks import shared_training, trunk_name, trunks_of
 from memorization.environment import set_environment_of_jobs
+from memorization.slurm_plugin import mend_slurm_plugin
+from memorization.storage.checkpoint_files import remove_checkpoints
 from memorization.storage.code_version import code_version
 from memorization.storage.commit import tell_jobs_the_code
+from memorization.storage.finished_jobs import leave_notes_to_main_process
 from memorization.storage.folder_lock import keep_calls_apart
 from memorization.storage.making_again import tell_jobs_the_options
 from memorization.storage.pins import pins_of
@@ -31,6 +34,8 @@ set_environment_of_jobs(
 
 # In place of Snakemake's own lock, which a killed process leaves behind (profiles/default has `nolock`).
 keep_calls_apart(workflow)
+leave_notes_to_main_process(workflow)
+mend_slurm_plugin()
 
 PLOTS = {path.stem.removeprefix("plot_"): path for path in sorted(SCRIPTS.glob("plot_*.py"))}
 
@@ -80,6 +85,12 @@ onstart:
         workflow.scheduler.job_rate_limiter = None
 
 
+onsuccess:
+    if workflow.is_main_process:
+        remove_checkpoints(RUN.format(group=group, run=run) + ".pkl" for group, run in RUNS)
+        remove_checkpoints(TRUNK.format(trunk=trunk) + ".pkl" for trunk in TRUNKS)
+
+
 wildcard_constraints:
     group="|".join(configuration.figures),
     run="|".join(sorted({re.escape(run.name) for run in configuration.runs})),
@@ -102,6 +113,11 @@ def identity_of(wildcards):
 def number_of_threads(wildcards):
     """Return the number of threads of a job."""
     return settings_of(wildcards)["num_threads"]
+
+
+def growing(amount):
+    """Return a resource of a rule: each further attempt asks for as much again."""
+    return lambda wildcards, attempt: amount * attempt
 
 
 def number_of_gpus(wildcards):

@@ -14,12 +14,14 @@ rule evaluate_validation:
     benchmark:
         f"{RUN}_evaluation.benchmark.tsv"
     priority: 3
+    group:
+        "run"
     conda:
         "../envs/training.yaml"
     threads: number_of_threads
     resources:
-        mem_mb=16000,
-        runtime=120,
+        mem_mb=growing(16000),
+        runtime=growing(120),
         gpu=number_of_gpus,
     params:
         identity=lambda wildcards: settings_from(Stage.EVALUATION, identity_of(wildcards)),

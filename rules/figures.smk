@@ -19,12 +19,14 @@ for figure in TABLES_OF_FIGURE:
         benchmark:
             f"{RESULTS}/{{group}}/logs/{figure}_figure.benchmark.tsv"
         priority: 5
+        group:
+            "tables_{group}"
         conda:
             "../envs/tables.yaml"
         threads: 1
         resources:
-            mem_mb=4000,
-            runtime=20,
+            mem_mb=growing(1000),
+            runtime=growing(20),
         params:
             # The script's name is formed when a job runs, after the loop has ended.
             figure=figure,

@@ -5,12 +5,14 @@ rule generate_sequences:
         f"{RUN}_sequences.log",
     benchmark:
         f"{RUN}_sequences.benchmark.tsv"
+    group:
+        "run"
     conda:
         "../envs/tables.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=15,
+        mem_mb=growing(1000),
+        runtime=growing(15),
     params:
         # One mapping instead of several parameters: Snakemake compares parameters as a set and would not notice
         # if two of them swapped their values.

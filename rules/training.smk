@@ -13,8 +13,8 @@ rule train_trunk:
         "../envs/training.yaml"
     threads: number_of_threads
     resources:
-        mem_mb=16000,
-        runtime=1440,
+        mem_mb=growing(16000),
+        runtime=growing(1440),
         gpu=number_of_gpus,
     params:
         identity=lambda wildcards: settings_until(Stage.SWITCH, identity_of(wildcards)),
@@ -36,12 +36,14 @@ rule train:
     benchmark:
         f"{RUN}.benchmark.tsv"
     priority: 2
+    group:
+        "run"
     conda:
         "../envs/training.yaml"
     threads: number_of_threads
     resources:
-        mem_mb=16000,
-        runtime=1440,
+        mem_mb=growing(16000),
+        runtime=growing(1440),
         gpu=number_of_gpus,
     params:
         identity=lambda wildcards: settings_until(Stage.EVALUATION, identity_of(wildcards)),

@@ -10,12 +10,11 @@ import time
 from typing import NamedTuple
 
 import pytest
-from jobs import OUTPUTS, SMALL, Run, die, kill_after
+from jobs import OUTPUTS, SMALL, Run, die, kill_after, wait
 
-from memorization.storage import provenance
+from memorization.storage import provenance, result_lock
 from memorization.storage.cache import read_pickle
 from memorization.training import evaluation, training
-from memorization.training.checkpoints import Checkpoint
 
 pytestmark = pytest.mark.slow
 
@@ -72,8 +71,8 @@ def run_until_done(run, rule):
 
 
 def left_over(run):
-    """Checkpoints and half-written files."""
-    return [path.name for path in run.folder.iterdir() if "checkpoint" in path.name or path.suffix == ".tmp"]
+    """Locks and half-written files. A checkpoint stays until the workflow has ended."""
+    return [path.name for path in run.folder.iterdir() if path.suffix in (".lock", ".tmp")]
 
 
 def log_of_training(run):
@@ -127,9 +126,9 @@ CHOSEN = {
     "before a switch": ("train", lambda: die_at_call(training.Training, "_switch", 1)),
     "after a switch": ("train", lambda: die_at_call(training.Training, "_switch", 1, after=True)),
     "before the result is written": ("train", lambda: die_at_call(training.Training, "results", 1)),
-    "when the result is written and the checkpoint not removed": (
+    "when the result is written and the lock not released": (
         "train",
-        lambda: die_at_call(Checkpoint, "remove", 1),
+        lambda: die_at_call(result_lock, "remove_if_possible", 1),
     ),
     "in the trunk, within the write of its result": (
         "train_trunk",
@@ -160,7 +159,7 @@ def test_a_training_killed_while_its_provenance_is_written_is_not_trained_again(
     run = ready_for("train", references["dam"], tmp_path, "dam")
     assert run.run("train", die_at_call(provenance, "sha256", 1)) == -signal.SIGKILL
     assert run.run("train") == 0
-    assert "going on from the checkpoint after iteration 119" in log_of_training(run)
+    assert "going on from the checkpoint after iteration 120" in log_of_training(run)
     assert run.files() == references["dam"].up_to("train")
     assert left_over(run) == []
 
@@ -198,7 +197,8 @@ def test_a_signal_ends_the_training_after_the_iteration_with_a_checkpoint(name, 
     assert run.said("train")[-1].startswith(
         f"Interrupted: {name} after iteration 47 of 120: a checkpoint is kept, the same command goes on from it"
     )
-    assert left_over(run) == ["run.checkpoint.pkl"]
+    assert left_over(run) == []
+    assert (run.folder / "run.checkpoint.pkl").exists()
     assert not (run.folder / "run.pkl").exists()
     assert run.run("train") == 0
     assert "going on from the checkpoint after iteration 47" in log_of_training(run)
@@ -211,6 +211,61 @@ def test_a_signal_that_is_ignored_from_the_start_stays_so(references, tmp_path):
     run = ready_for("train", references["dam"], tmp_path, "dam", checkpoint_seconds=1000)
     assert run.run("train", signalled(signal.SIGHUP, signal.SIG_IGN)) == 0
     assert run.files() == references["dam"].up_to("train")
+
+
+def test_the_log_keeps_what_earlier_attempts_wrote(references, tmp_path):
+    run = ready_for("train", references["dam"], tmp_path, "dam")
+    log = run.folder / "train.log"
+    for call in (9, 19):
+        assert run.run("train", die_at_call(os, "replace", call, after=True)) == -signal.SIGKILL
+        # Snakemake does so before each attempt.
+        log.unlink()
+    assert run.run("train") == 0
+    attempts = re.split(r"^---- another attempt, .* ----$", log.read_text(), flags=re.MULTILINE)
+    assert len(attempts) == 3
+    assert "going on from the checkpoint" not in attempts[0]
+    assert "going on from the checkpoint after iteration 49" in attempts[1]
+    assert "going on from the checkpoint after iteration 68" in attempts[2]
+
+
+def test_a_training_that_diverged_ends_at_once_when_it_is_tried_again(tmp_path):
+    run = Run(tmp_path / "run", "one_layer_attention")
+    right = run.settings["lr"]
+    run.settings["lr"] = 1e30
+    assert run.run("train_trunk") == 1
+    # It does not begin: otherwise it would be killed.
+    assert run.run("train_trunk", die_at_call(training.Training, "iterations", 1)) == 1
+    first, second = run.said("train_trunk")
+    assert first == second
+    assert first.startswith("FloatingPointError: the training diverged: ")
+    # With another setting it begins anew.
+    run.settings["lr"] = right
+    assert run.run("train_trunk") == 0
+
+
+def test_a_second_job_of_a_run_waits_for_the_first_and_trains_nothing_again(references, tmp_path):
+    run = ready_for("train", references["dam"], tmp_path, "dam")
+
+    def slowly():
+        original = training.Training._log
+
+        def log(self):
+            time.sleep(0.1)
+            original(self)
+
+        training.Training._log = log
+
+    first = run.start("train", slowly)
+    while not (run.folder / "run.lock").exists():
+        time.sleep(0.01)
+    # As for the first, which ended while Snakemake prepared the second.
+    second = run.start("train", lambda: (run.folder / "run.pkl").unlink(missing_ok=True))
+    assert (wait(first), wait(second)) == (0, 0)
+    log = log_of_training(run)
+    assert re.search(rf"run.pkl is made by process {first} on \S+ since .*: waiting until it ends", log)
+    assert "going on from the checkpoint after iteration 120" in log
+    assert run.files() == references["dam"].up_to("train")
+    assert left_over(run) == []
 
 
 @pytest.fixture
@@ -241,7 +296,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_run_starts_anew(damage, stopp
 
 
 def test_a_checkpoint_of_other_settings_is_set_aside(stopped, references, tmp_path):
-    run, checkpoint = stopped
+    run, _ = stopped
     model = "one_layer_attention"
     uninterrupted = ready_for("train", references[model], tmp_path / "other", model, checkpoint_seconds=1000)
     for changed in (run, uninterrupted):
@@ -249,7 +304,6 @@ def test_a_checkpoint_of_other_settings_is_set_aside(stopped, references, tmp_pa
         assert changed.run("train") == 0
     assert "its settings are others" in log_of_training(run)
     assert run.files() == uninterrupted.files() != references[model].up_to("train")
-    assert not checkpoint.exists()
 
 
 def test_a_training_goes_on_from_a_checkpoint_that_is_older_than_a_setting(stopped):

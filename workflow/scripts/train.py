@@ -9,6 +9,7 @@ log = start_log(snakemake.log[0])
 
 from memorization.storage.cache import read_pickle, read_sequences, write_pickle
 from memorization.storage.provenance import write_provenance
+from memorization.storage.result_lock import hold_result
 from memorization.training.checkpoints import Checkpoint
 from memorization.training.progress import progress_to
 from memorization.training.training import Training
@@ -31,9 +32,9 @@ checkpoint = Checkpoint(
     snakemake.params.identity,
     snakemake.config["checkpoint_seconds"],
 )
-training = checkpoint.resume(start)
-with cpu_time_logged("training"):
-    checkpoint.run(training, settings["num_iters"], progress_to(log, snakemake.wildcards.run))
-write_pickle(training.results(), snakemake.output.results)
-write_provenance(snakemake)
-checkpoint.remove()
+with hold_result(snakemake.output.results):
+    training = checkpoint.resume(start)
+    with cpu_time_logged("training"):
+        checkpoint.run(training, settings["num_iters"], progress_to(log, snakemake.wildcards.run))
+    write_pickle(training.results(), snakemake.output.results)
+    write_provenance(snakemake)

@@ -10,6 +10,7 @@ log = start_log(snakemake.log[0])
 from memorization.sequences import generate_sequence_set
 from memorization.storage.cache import write_pickle
 from memorization.storage.provenance import write_provenance
+from memorization.storage.result_lock import hold_result
 from memorization.training.checkpoints import Checkpoint
 from memorization.training.progress import progress_to
 from memorization.training.training import Training
@@ -22,9 +23,9 @@ checkpoint = Checkpoint(
     snakemake.params.identity,
     snakemake.config["checkpoint_seconds"],
 )
-training = checkpoint.resume(lambda: Training(settings, [first_set], [0]))
-with cpu_time_logged("training"):
-    checkpoint.run(training, settings["num_iters_per_set"], progress_to(log, snakemake.wildcards.trunk))
-write_pickle(training.checkpoint(), snakemake.output.trunk)
-write_provenance(snakemake)
-checkpoint.remove()
+with hold_result(snakemake.output.trunk):
+    training = checkpoint.resume(lambda: Training(settings, [first_set], [0]))
+    with cpu_time_logged("training"):
+        checkpoint.run(training, settings["num_iters_per_set"], progress_to(log, snakemake.wildcards.trunk))
+    write_pickle(training.checkpoint(), snakemake.output.trunk)
+    write_provenance(snakemake)

@@ -4,6 +4,7 @@ import atexit
 import faulthandler
 import gc
 import logging
+import os
 import re
 import sys
 import time
@@ -14,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from .file_system import remove_if_possible
+
 # The messages of every module of it are told.
 _LIBRARY = __name__.partition(".")[0]
 _logger = logging.getLogger(__name__)
@@ -22,13 +25,14 @@ _logger = logging.getLogger(__name__)
 def start_log(path: str) -> IO[str]:
     """Send the messages of the library, and all warnings, to the log file at ``path``.
 
-    Returns the open file. An error that ends the job is logged with its traceback, and the terminal shows one line
-    of it. A job calls this first, before it imports anything slow or anything that its environment may lack.
+    Returns the open file. It keeps what earlier attempts wrote that failed or were killed, above a line. An error
+    that ends the job is logged with its traceback, and the terminal shows one line of it. A job calls this first,
+    before it imports anything slow or anything that its environment may lack.
     """
     # First without a file, since the log itself may be what cannot be written.
     logging.basicConfig(handlers=[logging.NullHandler()], force=True)
     sys.excepthook = partial(_log_whole_and_show_line, path)
-    log = open(path, "w", encoding="utf-8", buffering=1)  # noqa: SIM115 - open until the job ends
+    log = _open_after_earlier_attempts(Path(path))
     logging.basicConfig(
         stream=log, level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True
     )
@@ -43,9 +47,30 @@ def start_log(path: str) -> IO[str]:
     return log
 
 
+def _open_after_earlier_attempts(path: Path) -> IO[str]:
+    """Open a log to append to what earlier attempts wrote.
+
+    Snakemake deletes the log before each attempt. So the file has a second name as long as no attempt has ended
+    well. On a file system without such links, it has only what the last attempt wrote.
+    """
+    second = path.with_name(f"{path.name}.attempts")
+    log = open(second, "a", encoding="utf-8", buffering=1)  # noqa: SIM115 - open until the job ends
+    if log.tell():
+        log.write(f"\n{time.strftime('---- another attempt, %Y-%m-%d %H:%M:%S ----')}\n")
+    path.unlink(missing_ok=True)
+    try:
+        os.link(second, path)
+    except OSError:
+        os.replace(second, path)
+    # Not after an error, nor if the job is killed.
+    atexit.register(remove_if_possible, second)
+    return log
+
+
 def _log_whole_and_show_line(
     path: str, kind: type[BaseException], error: BaseException, traceback: TracebackType | None
 ) -> None:
+    atexit.unregister(remove_if_possible)
     logging.critical("the job failed", exc_info=(kind, error, traceback))
     # The message of an import that fails can begin with empty lines.
     first_line = next(filter(None, map(str.strip, str(error).splitlines())), "")

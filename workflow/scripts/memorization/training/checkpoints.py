@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from ..storage.cache import read_checked_pickle, remove_what_was_left, write_checked_pickle
+from ..storage.cache import read_checked_pickle, write_checked_pickle
+from ..storage.checkpoint_files import checkpoint_of
 from ..storage.unpickling import DamagedPickleError
 from .training import Training
 
@@ -32,7 +33,8 @@ class Interrupted(Exception):
 class Checkpoint:
     """The checkpoint of a training, a file beside its result.
 
-    A job removes its checkpoint at the end.
+    It stays when the training has ended: until Snakemake has noted that, the result may be removed again. The call
+    of Snakemake removes it when all its jobs have ended well.
     """
 
     def __init__(self, result: str | Path, code: str, identity: dict[str, Any], seconds: float):
@@ -44,8 +46,7 @@ class Checkpoint:
             identity: the settings that identify the training; a checkpoint with others is not used.
             seconds: from one checkpoint to the next.
         """
-        result = Path(result)
-        self.path = result.with_name(f"{result.stem}.checkpoint.pkl")
+        self.path = checkpoint_of(result)
         self.code = code
         self.identity = identity
         self.seconds = seconds
@@ -55,7 +56,8 @@ class Checkpoint:
         """Return the training as it was at the checkpoint.
 
         If there is no checkpoint, it is the training that ``start`` makes. A checkpoint that is damaged, or was
-        made with other code or settings, is renamed and not used. The log says why.
+        made with other code or settings, is renamed and not used. The log says why. Raises `FloatingPointError` if
+        the training is known to diverge: another attempt would do so again.
         """
         training = start()
         if not self.path.exists():
@@ -69,6 +71,8 @@ class Checkpoint:
                 wrong = "the code has changed since"
             elif content["identity"] != self.identity:
                 wrong = "its settings are others"
+            elif "diverged" in content:
+                raise FloatingPointError(content["diverged"])
             else:
                 training.restore(content["training"])
                 logger.info("going on from the checkpoint after iteration %d", training.iteration)
@@ -83,35 +87,35 @@ class Checkpoint:
         content = {"code": self.code, "identity": self.identity, "training": training.checkpoint()}
         write_checked_pickle(content, self.path)
 
-    def remove(self) -> None:
-        """Remove the checkpoint; a job does this last, after its result is written."""
-        self.path.unlink(missing_ok=True)
-        remove_what_was_left(self.path)
-
     def run(self, training: Training, until: int, progress: Callable[[range], Iterable[int]] = iter) -> None:
         """Train until ``until`` iterations are done, and write checkpoints.
 
-        There is one every ``seconds`` and one at each switch. After one of `SIGNALS` it finishes the iteration,
-        writes a checkpoint and raises `Interrupted`. A signal that is ignored stays so: nohup asks for it.
+        There is one every ``seconds``, one at each switch and one at the end. After one of `SIGNALS` it finishes
+        the iteration, writes a checkpoint and raises `Interrupted`. A signal that is ignored stays so: nohup asks
+        for it. If the training diverges, the checkpoint says so to the next attempt.
         """
         heeded = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
         before = {number: signal.signal(number, self._remember) for number in heeded}
+        due = {*training.switch_start_iter, until}
         written = time.monotonic()
         try:
             for _ in training.iterations(until, progress):
-                at_switch = training.iteration in training.switch_start_iter
-                if self._signal is None and not at_switch and time.monotonic() - written < self.seconds:
+                done = training.iteration
+                if self._signal is None and done not in due and time.monotonic() - written < self.seconds:
                     continue
+                self.write(training)
+                written = time.monotonic()
                 # After the last iteration the result itself is written next.
-                if training.iteration < until:
-                    self.write(training)
-                    written = time.monotonic()
-                    if self._signal is not None:
-                        name = signal.Signals(self._signal).name
-                        raise Interrupted(
-                            f"{name} after iteration {training.iteration} of {until}: a checkpoint is kept, "
-                            "the same command goes on from it"
-                        )
+                if self._signal is not None and done < until:
+                    name = signal.Signals(self._signal).name
+                    raise Interrupted(
+                        f"{name} after iteration {done} of {until}: a checkpoint is kept, "
+                        "the same command goes on from it"
+                    )
+        except FloatingPointError as error:
+            content = {"code": self.code, "identity": self.identity, "diverged": str(error)}
+            write_checked_pickle(content, self.path)
+            raise
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)

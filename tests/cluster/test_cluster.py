@@ -1,0 +1,323 @@
+"""The workflow on a SLURM of two nodes, and all that can go wrong there: the same bytes as of a local run."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+from conftest import SNAKEMAKE, copy_repository
+from slurm import NODES, Cluster, wait_until, why_it_cannot_run
+
+pytestmark = [pytest.mark.slow, pytest.mark.cluster]
+
+# The trainings of `long` are hit by faults; each is one of its seeds.
+FAULTS = ("scancel", "time limit", "requeue", "node lost", "memory", "killed", "away", "ctrl-c")
+CONFIGURATION = {
+    "checkpoint_seconds": 0.5,
+    "defaults": {
+        "one_layer_attention": {
+            "K": 30, "len_context": 12, "num_heads": 2, "num_hidden_features": 4, "batch_size": 16,
+            "num_iters_per_set": 40, "num_iters_per_epoch": 20, "num_held_out": 20,
+        },
+        "gpt": {
+            "K": 20, "len_context": 10, "num_heads": 2, "num_hidden_features": 4, "num_layers": 2, "batch_size": 8,
+            "num_iters_per_set": 20, "num_iters_per_epoch": 10, "num_held_out": 20,
+        },
+        "dam": {
+            "K": 20, "N": 10, "H": 4, "M": 60, "batch_size": 8, "num_iters_per_set": 40, "num_iters_per_epoch": 20,
+            "num_held_out": 20,
+        },
+    },
+    "experiments": {
+        "models": {
+            "conditions": [{"model": "one_layer_attention"}, {"model": "gpt"}, {"model": "dam"}],
+            "seeds": 1,
+            "figures": ["by_epoch"],
+        },
+        "long": {
+            "model": "one_layer_attention",
+            "num_switches": 0,
+            "num_iters_per_set": 10_000,
+            "num_iters_per_epoch": 2_500,
+            "seeds": len(FAULTS),
+        },
+    },
+}  # fmt: skip
+# Small nodes, quick looks; the rest is that of the profile that is tested.
+MEMORY = {"train_trunk": 2000, "train": 2000, "evaluate_validation": 2000, "aggregate": 1000}
+
+
+def repository(folder):
+    copy_repository(folder)
+    (folder / "config" / "config.yaml").write_text(yaml.safe_dump(CONFIGURATION))
+    profile = folder / "profiles" / "slurm" / "config.yaml"
+    settings = yaml.safe_load(profile.read_text())
+    settings |= {
+        "jobs": 4,
+        "latency-wait": 5,
+        "slurm-init-seconds-before-status-checks": 2,
+        "seconds-between-status-checks": 1,
+        "set-resources": {rule: {"mem_mb": f"{memory} * attempt"} for rule, memory in MEMORY.items()},
+    }
+    profile.write_text(yaml.safe_dump(settings))
+    return folder
+
+
+def results(folder):
+    """Every file that is compared byte for byte."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for root in ("cache", "results")
+        for path in sorted((folder / root).rglob("*"))
+        if path.suffix in (".pkl", ".parquet", ".csv", ".pdf", ".png") and "checkpoint" not in path.name
+    }
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    if reason := why_it_cannot_run():
+        pytest.skip(reason)
+    cluster = Cluster(tmp_path_factory.mktemp("slurm"))
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+class Call:
+    """A call of snakemake in a process group of its own, with the profile of the cluster if there is one."""
+
+    def __init__(self, folder: Path, cluster: Cluster | None, *arguments):
+        self.folder = folder
+        self.path = folder / "printed"
+        with open(self.path, "w") as printed:
+            self.process = subprocess.Popen(
+                [SNAKEMAKE, *(["--profile", "profiles/slurm"] if cluster else []), *map(str, arguments)],
+                cwd=folder,
+                env=cluster.environment if cluster else None,
+                stdout=printed,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
+    def printed(self) -> str:
+        return self.path.read_text()
+
+    def wait(self, seconds=300) -> int:
+        return self.process.wait(seconds)
+
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.kill()
+
+
+class Run:
+    """A run of the experiment `long`: its files, and the job that trains it."""
+
+    def __init__(self, folder: Path, fault: str):
+        name = f"one_layer_attention_seed_{FAULTS.index(fault)}"
+        self.start = folder / "cache" / "long" / name / name
+        self.target = f"cache/long/{name}/{name}_evaluation.parquet"
+
+    def file(self, ending: str) -> Path:
+        return self.start.with_name(self.start.name + ending)
+
+    def job(self, call: Call) -> dict:
+        """Wait until the run has a checkpoint while it is trained; return what its lock says of the job."""
+
+        def training():
+            assert call.process.poll() is None, call.printed()
+            try:
+                lock = json.loads(self.file(".lock").read_text())
+            except (OSError, ValueError):
+                return None
+            return lock if self.file(".checkpoint.pkl").exists() else None
+
+        return wait_until(training, 120, f"a checkpoint of {self.start.name}")
+
+    def log(self) -> str:
+        return self.file(".log").read_text()
+
+    def starts_at(self) -> list[int]:
+        """Return the iteration at which each attempt began to train."""
+        attempts = re.split(r"^---- another attempt.*$", self.log(), flags=re.MULTILINE)
+        starts = [
+            re.search(r"going on from the checkpoint after iteration (\d+)", attempt) for attempt in attempts
+        ]
+        return [int(start[1]) if start else 0 for start in starts]
+
+
+def accounts_of(cluster, *arguments):
+    """Return the node and the state of each job, as the accounts of the SLURM say."""
+    answer = cluster.call(
+        "sacct", "-X", "--noheader", "--parsable2", "--format=nodelist,state", "--duplicates", *arguments
+    )
+    return [tuple(line.split("|")) for line in answer.stdout.splitlines()]
+
+
+def states_of(cluster, job):
+    """Return the states of the attempts of a job that SLURM itself has made."""
+    return [state for _, state in accounts_of(cluster, "-j", job["slurm_job"])]
+
+
+@pytest.fixture(scope="module")
+def local_call(tmp_path_factory):
+    """The same workflow on this machine alone; it goes on beside the first tests."""
+    with Call(repository(tmp_path_factory.mktemp("local")), None, "--cores", 1) as call:
+        yield call
+
+
+@pytest.fixture
+def equals_local(local_call, folder):
+    """Return a function that tells whether everything that the cluster has made has the bytes of a local run."""
+
+    def equals():
+        assert local_call.wait(600) == 0, local_call.printed()
+        assert results(folder).items() <= results(local_call.folder).items()
+
+    return equals
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return repository(tmp_path_factory.mktemp("on_the_cluster"))
+
+
+def test_all_models_run_on_both_nodes(cluster, folder, local_call):
+    with Call(folder, cluster, "models") as call:
+        assert call.wait() == 0, call.printed()
+    accounts = accounts_of(cluster)
+    assert {node for node, _ in accounts} == set(NODES)
+    assert {state for _, state in accounts} == {"COMPLETED"}
+    # The trunks, the runs with all their stages, and the tables with the figure.
+    assert len(accounts) == 3 + 3 + 1
+    assert {path.name.split("_seed")[0] for path in folder.glob("cache/models/*/*_evaluation.parquet")} == {
+        "one_layer_attention", "gpt", "dam",
+    }  # fmt: skip
+    left = [
+        path for pattern in ("*.lock", "*.attempts", "*checkpoint*") for path in (folder / "cache").rglob(pattern)
+    ]
+    assert left == []
+
+
+def hit(cluster, folder, call, fault):
+    """Wait until the run of this fault is trained, let the fault happen, and return the run and its first job."""
+    run = Run(folder, fault)
+    job = run.job(call)
+    FAULT[fault](cluster, job)
+    return run, job
+
+
+def cancel(cluster, job):
+    cluster.call("scancel", job["slurm_job"])
+
+
+def requeue(cluster, job):
+    cluster.call("scontrol", "requeue", job["slurm_job"])
+
+
+def reach_time_limit(cluster, job):
+    """Stop the training, which would end before a limit of a minute, until SLURM tells it that its time ends."""
+    os.kill(job["process"], signal.SIGSTOP)
+    cluster.call("scontrol", "update", f"JobId={job['slurm_job']}", "TimeLimit=1")
+    # SLURM also lets it go on. In the end it is gone.
+    wait_until(lambda: not psutil.pid_exists(job["process"]), 120, "the signal ahead of the time limit")
+
+
+def lose_node(cluster, job):
+    cluster.kill_node(job["slurm_node"])
+    wait_until(lambda: any(state.startswith("down") for state in cluster.states_of_nodes()), 60, "a lost node")
+    cluster.start_node(job["slurm_node"])
+
+
+FAULT = {"scancel": cancel, "time limit": reach_time_limit, "requeue": requeue, "node lost": lose_node}
+
+
+def test_a_training_goes_on_after_its_job_was_stopped(cluster, folder, equals_local):
+    runs = {fault: Run(folder, fault) for fault in FAULT}
+    with Call(folder, cluster, *(run.target for run in runs.values())) as call:
+        jobs = {fault: hit(cluster, folder, call, fault)[1] for fault in FAULT}
+        assert call.wait() == 0, call.printed()
+    said = {
+        fault: re.findall(rf"SLURM-job '{job['slurm_job']}' failed.*", call.printed())
+        for fault, job in jobs.items()
+    }
+    for fault, run in runs.items():
+        print(fault, jobs[fault], states_of(cluster, jobs[fault]), said[fault], run.starts_at())
+    equals_local()
+
+
+def test_a_job_over_its_memory_is_tried_again_with_more(cluster, folder, equals_local):
+    run = Run(folder, "memory")
+    little = [
+        f"{rule}:mem_mb=300 * attempt ** 3" for rule in ("generate_sequences", "train", "evaluate_validation")
+    ]
+    with Call(folder, cluster, run.target, "--set-resources", *little) as call:
+        assert call.wait() == 0, call.printed()
+    print(call.printed())
+    assert len(run.starts_at()) == 1
+    equals_local()
+
+
+def test_after_a_killed_snakemake_the_next_waits_for_the_job_that_still_trains(cluster, folder, equals_local):
+    run = Run(folder, "killed")
+    with Call(folder, cluster, run.target) as call:
+        job = run.job(call)
+    # It is killed by now, with -9.
+    with Call(folder, cluster, run.target) as call:
+        assert call.wait() == 0, call.printed()
+    print(states_of(cluster, job), run.log())
+    assert re.search(rf"\.pkl is made by SLURM job {job['slurm_job']} on {job['slurm_node']} since", run.log())
+    assert run.starts_at() == [0, 10_000]
+    equals_local()
+
+
+def test_jobs_go_on_while_the_controller_is_away(cluster, folder, equals_local):
+    run = Run(folder, "away")
+    with Call(folder, cluster, run.target) as call:
+        job = run.job(call)
+        cluster.stop_controller()
+        time.sleep(60)
+        cluster.start_controller()
+        assert call.wait() == 0, call.printed()
+    print(call.printed())
+    assert states_of(cluster, job) == ["COMPLETED"]
+    assert run.starts_at() == [0]
+    equals_local()
+
+
+def test_after_ctrl_c_the_same_command_goes_on_from_the_checkpoint(cluster, folder, equals_local):
+    run = Run(folder, "ctrl-c")
+    with Call(folder, cluster, run.target) as call:
+        job = run.job(call)
+        os.killpg(call.process.pid, signal.SIGINT)
+        assert call.wait() == 1
+    print(call.printed())
+    with Call(folder, cluster, run.target) as call:
+        assert call.wait() == 0, call.printed()
+    print(states_of(cluster, job), run.log())
+    first, second = run.starts_at()
+    assert first == 0 < second
+    equals_local()
+
+
+def test_in_the_end_everything_has_the_bytes_of_a_local_run(cluster, folder, local_call, equals_local):
+    with Call(folder, cluster) as call:
+        assert call.wait() == 0, call.printed()
+    equals_local()
+    assert results(folder) == results(local_call.folder)

@@ -1,0 +1,92 @@
+"""One job at a time makes a result, on all machines of a shared file system."""
+
+import json
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from memorization.storage import result_lock
+from memorization.storage.result_lock import hold_result, this_job
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch):
+    """A holder counts as dead after two seconds, so that no test takes long."""
+    monkeypatch.setattr(result_lock, "SECONDS", 0.1)
+    monkeypatch.setattr(result_lock, "LOOKS", 20)
+
+
+def held_by(folder, **changed):
+    """Write the lock of a job with these entries, and return its path."""
+    path = folder / "run.lock"
+    path.write_text(json.dumps(this_job() | changed))
+    return path
+
+
+def seconds_to_take(folder):
+    start = time.monotonic()
+    with hold_result(folder / "run.pkl"):
+        return time.monotonic() - start
+
+
+def test_a_lock_is_there_as_long_as_it_is_held(tmp_path):
+    with pytest.raises(ValueError), hold_result(tmp_path / "run.pkl"):
+        assert json.loads((tmp_path / "run.lock").read_text())["process"] == os.getpid()
+        raise ValueError
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "holder",
+    [
+        {"process_start": "1"},
+        {"process": 2**22 + 1},
+        {"host": "elsewhere", "slurm_job": "17", "slurm_restart": "1"},
+    ],
+    ids=["another process has its number", "its process has ended", "it was an earlier attempt of this SLURM job"],
+)
+def test_a_lock_whose_holder_is_known_to_be_dead_is_taken_at_once(holder, tmp_path, monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "2")
+    held_by(tmp_path, **holder)
+    assert seconds_to_take(tmp_path) < 1.9
+
+
+def test_a_lock_of_another_machine_is_taken_when_it_gives_no_sign_of_life(tmp_path):
+    path = held_by(tmp_path, host="elsewhere")
+    alive = threading.Event()
+
+    def live():
+        for _ in range(30):
+            time.sleep(0.1)
+            os.utime(path)
+        alive.set()
+
+    thread = threading.Thread(target=live)
+    thread.start()
+    assert seconds_to_take(tmp_path) > 3
+    assert alive.is_set()
+    thread.join()
+
+
+def test_a_holder_whose_lock_was_taken_over_ends_and_leaves_the_lock_of_the_other(tmp_path):
+    received = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
+    try:
+        with hold_result(tmp_path / "run.pkl"):
+            path = held_by(tmp_path, host="elsewhere")
+            end = time.monotonic() + 5
+            while not received and time.monotonic() < end:
+                time.sleep(0.01)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert received == [signal.SIGTERM]
+    assert json.loads(path.read_text())["host"] == "elsewhere"
+
+
+def test_a_lock_that_cannot_be_written_names_its_file(tmp_path):
+    with pytest.raises(OSError, match=r"No such file.*absent/run\.lock"):
+        seconds_to_take(tmp_path / "absent")

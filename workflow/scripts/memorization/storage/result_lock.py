@@ -1,0 +1,185 @@
+"""A lock that allows one job at a time to make a result, on whichever machine of a shared file system it runs.
+
+It needs nothing that a network file system may lack: only a file that is created if it is absent, and the date of
+that file, by which its holder shows that it is alive.
+"""
+
+import json
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from .file_system import errors_name, remove_if_possible
+
+# Seconds from one sign of life of a holder to the next, and from one look of a waiting job to the next. A holder
+# counts as dead after so many looks without a sign. Looks are counted, since a job that waits may be suspended.
+SECONDS = 5.0
+LOOKS = 12
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def hold_result(result: str | Path) -> Iterator[None]:
+    """Hold the lock of the file ``result`` that a job makes: ``<stem>.lock`` beside it.
+
+    If another job holds it, the log says which one, and this job waits. It takes the lock over if the other is
+    dead: its process on this machine has ended, it was an earlier attempt of the same SLURM job, or it gives no
+    sign of life for a minute. A holder that finds its lock taken over (it was suspended, say)
+    stops itself by SIGTERM.
+    """
+    path = Path(result).with_name(f"{Path(result).stem}.lock")
+    me = this_job()
+    content = json.dumps(me)
+    told = False
+    while not _created(path, content):
+        if not told:
+            logger.info("%s is made by %s: waiting until it ends", Path(result).name, _name(path))
+            told = True
+        _wait_for_release(path, me)
+    if told:
+        logger.info("going on: the other job does not make it any more")
+    ended = threading.Event()
+    thread = threading.Thread(target=_show_life, args=(path, content, ended), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        if _read(path) == content:
+            remove_if_possible(path)
+
+
+def this_job() -> dict[str, Any]:
+    """Return what tells this job from every other one, and what a person needs to find it."""
+    return {
+        "host": socket.gethostname(),
+        "process": os.getpid(),
+        "process_start": _start_of(os.getpid()),
+        "slurm_job": os.environ.get("SLURM_JOB_ID"),
+        "slurm_node": os.environ.get("SLURMD_NODENAME"),
+        "slurm_restart": os.environ.get("SLURM_RESTART_COUNT", "0"),
+        "since": time.strftime("%Y-%m-%d %H:%M"),
+    }
+
+
+def _name(path: Path) -> str:
+    """Return the name of the holder for a person, with the time since which it holds the lock."""
+    holder = _parsed(_read(path))
+    if not holder:
+        return f"another job ({path})"
+    host = holder["slurm_node"] or holder["host"]
+    process = f"SLURM job {holder['slurm_job']}" if holder["slurm_job"] else f"process {holder['process']}"
+    return f"{process} on {host} since {holder['since']} ({path})"
+
+
+def _created(path: Path, content: str) -> bool:
+    """Create the lock with this content, or return false if it is there already."""
+    with errors_name(path):
+        try:
+            file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        except FileExistsError:
+            return False
+        try:
+            os.write(file, content.encode())
+        except OSError:
+            remove_if_possible(path)
+            raise
+        finally:
+            os.close(file)
+    return True
+
+
+def _wait_for_release(path: Path, me: dict[str, Any]) -> None:
+    """Wait until the lock is released, or remove it if its holder is dead."""
+    seen, looks = None, 0
+    while (now := _sign_of(path)) is not None:
+        looks = looks + 1 if now == seen else 0
+        seen, content = now, now[0]
+        if _is_dead(_parsed(content), me) or looks > LOOKS:
+            logger.info("the job that held the lock is dead: %s", _name(path))
+            # Unless another job that waits has been faster.
+            if _read(path) == content:
+                remove_if_possible(path)
+            return
+        time.sleep(SECONDS)
+
+
+def _is_dead(holder: dict[str, Any], me: dict[str, Any]) -> bool:
+    """Tell whether the holder is known to be dead. False if it cannot be known from here."""
+    if not holder:
+        return False
+    if holder["host"] == me["host"] and holder["process_start"] is not None:
+        return _start_of(holder["process"]) != holder["process_start"]
+    same_job = holder["slurm_job"] is not None and holder["slurm_job"] == me["slurm_job"]
+    return same_job and holder["slurm_restart"] != me["slurm_restart"]
+
+
+def _start_of(process: int) -> str | None:
+    """Return when a process of this machine started, in ticks since the machine did; None if there is none.
+
+    Numbers of processes are used again, but not with the same start. None on systems without /proc, too.
+    """
+    try:
+        # The name, in parentheses, may hold spaces.
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    # A zombie has ended.
+    return None if fields[0] == "Z" else fields[19]
+
+
+def _show_life(path: Path, content: str, ended: threading.Event) -> None:
+    """Change the date of the lock every few seconds, as long as it is this job's."""
+    while not ended.wait(SECONDS):
+        if (now := _read(path)) == content:
+            # A file system that does not answer now may do so later.
+            with suppress(OSError):
+                os.utime(path)
+        elif now is not None or not path.parent.exists() or not _created_again(path, content):
+            logger.warning("another job has taken the lock over: %s", _name(path))
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
+
+
+def _created_again(path: Path, content: str) -> bool:
+    """Create the lock again if somebody has deleted it by hand."""
+    with suppress(OSError):
+        return _created(path, content)
+    return True
+
+
+def _read(path: Path) -> str | None:
+    """Return the content of the lock, or None if there is none."""
+    try:
+        return path.read_text()
+    except OSError:
+        return None
+
+
+def _sign_of(path: Path) -> tuple[str, int] | None:
+    """Return the content and the date of the lock, or None if there is none.
+
+    The file is opened first: a network file system then asks the server for the date.
+    """
+    try:
+        with open(path) as file:
+            return file.read(), os.fstat(file.fileno()).st_mtime_ns
+    except OSError:
+        return None
+
+
+def _parsed(content: str | None) -> dict[str, Any]:
+    """Return what is known of a holder: nothing while it is still writing."""
+    try:
+        return json.loads(content or "")
+    except ValueError:
+        return {}
