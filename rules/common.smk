@@ -46,14 +46,15 @@ try:
     NUMBERS = {table: numbers_of_table(table) for table in TABLES}
     CLAIMS = read_claims(configuration, {name: table.keys for name, table in TABLES.items()}, NUMBERS)
     # Reads every module that a job imports: a mistake in one is told here, before any job runs.
-    for path in sorted(SCRIPTS.glob("*.py")):
+    # Names that begin with a dot are those of editors and file systems: `.#train.py`, `._train.py`.
+    for path in sorted(SCRIPTS.glob("[!.]*.py")):
         code_version(path.name)
     for model in sorted({run.settings["model"] for run in configuration.runs}):
         code_version("train.py", model)
 except (ConfigurationError, FigureScriptError) as error:
     raise SystemExit(str(error))
 except SyntaxError as error:
-    raise SystemExit(f"{error.filename}: line {error.lineno}: {error.msg}")
+    raise SystemExit(f"{error.filename}: {f'line {error.lineno}: ' if error.lineno else ''}{error.msg}")
 
 # Jobs read it from the configuration, not from a parameter: another value computes nothing again.
 config["checkpoint_seconds"] = configuration.checkpoint_seconds

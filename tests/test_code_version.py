@@ -205,3 +205,11 @@ def test_the_plan_needs_no_library_that_only_jobs_use():
         "from memorization.tables import registry"
     )
     subprocess.run([sys.executable, "-c", call], cwd=REPOSITORY, check=True)
+
+
+@pytest.mark.parametrize("content", [b"x = 1\nx = = 2\n", b'name = "caf\xe9"\n', b'zero = "\0"\n'])
+def test_code_that_is_no_python_is_a_syntax_error_with_its_file(small, content):
+    (small / "job.py").write_bytes(content)
+    with pytest.raises(SyntaxError) as caught:
+        code_version_of(small)("job.py")
+    assert caught.value.filename == str(small / "job.py")

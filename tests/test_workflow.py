@@ -391,7 +391,11 @@ def test_jobs_in_conda_environments_make_the_same_bytes(ran, copy, tmp_path):
 
 
 def test_a_mistake_in_the_code_of_a_job_is_told_in_one_line_before_any_job(copy):
-    module = copy / "workflow" / "scripts" / "memorization" / "models" / "dam.py"
+    scripts = copy / "workflow" / "scripts"
+    # An editor's and a file system's own files are no code: a link to nothing, and bytes.
+    (scripts / ".#train.py").symlink_to("me@here.1234")
+    (scripts / "._train.py").write_bytes(b"\0\5\x16\7\xff")
+    module = scripts / "memorization" / "models" / "dam.py"
     module.write_text(module.read_text() + "\ndef (")
     result = snakemake(copy, "-n", *TARGETS, check=False)
     line = len(module.read_text().splitlines())

@@ -54,7 +54,13 @@ def _code_hash(path: Path) -> str:
 
 @cache
 def _tree(path: Path) -> ast.Module:
-    tree = ast.parse(path.read_text(encoding="utf-8"), filename=path)
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"), filename=path)
+    except UnicodeDecodeError:
+        raise SyntaxError("is not text in UTF-8", (str(path), None, None, None)) from None
+    except SyntaxError as error:
+        error.filename = str(path)  # Python does not name the file if it holds a zero byte.
+        raise
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
             # Python 3.12 ends the format of an f-string with an empty text.
