@@ -23,6 +23,14 @@ if not SCRIPTS.is_dir():
 
 sys.path.insert(0, str(SCRIPTS))
 
+import memorization
+
+# Python has one library of this name: the rules would be those of one clone, and their code that of another.
+if not Path(memorization.__file__).parent.samefile(SCRIPTS / "memorization"):
+    raise SystemExit(
+        f"{REPOSITORY}: {memorization.__file__} is in use already; give every module the Snakefile of the same clone"
+    )
+
 from memorization.configuration.files import DEFAULT_FILE, mistake_of_file, mistake_of_folder, nested_values
 from memorization.installed import require_packages_of_jobs
 

@@ -55,9 +55,11 @@ def test_the_device_the_libraries_and_the_instructions_of_another_processor_stay
 
 
 def test_the_library_of_another_clone_is_not_imported(tmp_path):
-    other, own, anything = tmp_path / "other", SCRIPTS, tmp_path / "anything"
+    other, own, anything, module = tmp_path / "other", SCRIPTS, tmp_path / "anything", tmp_path / "module"
     (other / "memorization").mkdir(parents=True)
-    paths = os.pathsep.join(map(str, (other, own, anything)))
+    module.mkdir()
+    (module / "memorization.py").touch()
+    paths = os.pathsep.join(map(str, (other, own, anything, module)))
     kept = of_jobs({"PYTHONPATH": paths}, tmp_path)["PYTHONPATH"]
     assert kept.split(os.pathsep) == [str(own), str(anything)]
 

@@ -54,7 +54,15 @@ def test_rows_and_bytes_are_those_that_a_run_writes(model, shape, tmp_path, one_
 
 @pytest.mark.parametrize(
     "setting, value",
-    [("num_switches", 10_000), ("K", 10**8), ("num_iters_per_set", 10**9), ("num_held_out", 10**8)],
+    [
+        ("num_switches", 10_000),
+        ("K", 10**8),
+        ("num_iters_per_set", 10**9),
+        ("num_held_out", 10**8),
+        ("num_layers", 10**7),
+        ("num_hidden_features", 10**6),
+        ("num_hidden_features_mlp", 10**8),
+    ],
 )
 def test_an_experiment_out_of_proportion_is_named_with_the_setting_to_blame(setting, value):
     usual = resolved_settings(num_switches=1) | {"num_held_out": 1000}

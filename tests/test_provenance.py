@@ -19,7 +19,14 @@ from conftest import REPOSITORY, Named, copy_repository, snakemake
 from memorization.figures.drawing import new_figure, save_figure
 from memorization.storage import commit, provenance
 from memorization.storage.cache import DamagedTableError, read_pickle, read_table, write_pickle, write_table
-from memorization.storage.provenance import machines_of, processor, read_provenance, sha256, write_provenance
+from memorization.storage.provenance import (
+    PARTS,
+    machines_of,
+    processor,
+    read_provenance,
+    sha256,
+    write_provenance,
+)
 from memorization.storage.unpickling import DamagedPickleError, UnsafePickleError
 from memorization.tables.registry import read_table_of_group
 
@@ -270,7 +277,8 @@ HALF_MERGED = '{\n<<<<<<< HEAD\n "rule": "a"\n=======\n "rule": "b"\n>>>>>>> oth
 
 
 def test_a_damaged_sidecar_is_one_line_and_the_other_files_are_traced(tmp_path, caplog):
-    damages = ["", HALF_MERGED, "[1, 2]", "null", '{"rule": "plot"}', "\udcff", "[" * 10**5]
+    other_kind = json.dumps({part: kind() for part, kind in PARTS.items()} | {"environment": 3})
+    damages = ["", HALF_MERGED, "[1, 2]", "null", '{"rule": "plot"}', other_kind, "\udcff", "[" * 10**5]
     for i in range(len(damages) + 1):
         write_provenance(job(tmp_path, "aggregate", [], f"{i}.parquet"))
     write_provenance(job(tmp_path, "plot", [f"{i}.parquet" for i in range(len(damages) + 1)], "figure.png"))

@@ -476,3 +476,17 @@ def test_a_module_with_a_wrong_configuration_says_so_in_one_line(config, expecte
     result = snakemake(tmp_path, "-n", check=False)
     (line,) = result.stderr.splitlines()
     assert result.returncode == 1 and line.startswith(expected)
+
+
+def test_modules_of_two_clones_do_not_share_the_library_of_one(tmp_path):
+    copy_repository(tmp_path / "clone")
+    paths = {"a": REPOSITORY / "Snakefile", "b": tmp_path / "clone" / "Snakefile"}
+    modules = [
+        f'module {name}:\n    snakefile: "{path}"\n    prefix: "{name}"\n    config: {SMALL!r}\n'
+        f"use rule * from {name} as {name}_*\n"
+        for name, path in paths.items()
+    ]
+    (tmp_path / "Snakefile").write_text("\n".join(modules))
+    result = snakemake(tmp_path, "-n", check=False)
+    (line,) = [line for line in result.stderr.splitlines() if "clone" in line]
+    assert result.returncode == 1 and line.startswith(f"{tmp_path / 'clone'}: ")

@@ -66,11 +66,13 @@ def set_environment_of_jobs(environment: MutableMapping[str, str], folder: Path,
 
 
 def _has_another_library(path: str) -> bool:
-    """Tell whether a folder has the library of another clone.
+    """Tell whether a folder has the library of another clone, or a module of its name.
 
     A job would import that one in place of its own.
     """
     library = Path(path or ".") / __package__
+    if library.with_suffix(".py").is_file():
+        return True
     return library.is_dir() and not library.samefile(Path(__file__).parent)
 
 

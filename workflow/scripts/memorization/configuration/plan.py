@@ -12,7 +12,10 @@ from .experiments import Run
 Settings = dict[str, Any]
 
 # The numbers that the amounts grow with; one of them is to blame for an amount out of proportion.
-GROWING = ("num_switches", "K", "num_iters_per_set", "num_held_out", "len_context", "num_layers", "num_heads", "M")
+GROWING = (
+    "num_switches", "K", "num_iters_per_set", "num_held_out", "len_context", "num_layers", "num_heads",
+    "num_hidden_features", "num_hidden_features_mlp", "num_mlp_layers", "M", "N", "H",
+)  # fmt: skip
 # As in training/evaluation.py: sequences of a set whose single predictions are kept.
 ALL_PREDICTED, PREDICTED_STRIDE, MOST_PREDICTED = 1000, 10, 10_000
 # Of each .parquet file of a run: the bytes that it has without rows, and those of each row.
@@ -239,13 +242,14 @@ def excess(settings: Settings) -> tuple[float, int]:
 
 
 def to_blame(settings: Settings) -> str:
-    """Return the setting that, halved, would leave the least of what is too much."""
+    """Return the setting that, were it 2, would leave the least of what is too much."""
     _, exceeded = excess(settings)
 
     def left(key: str) -> int:
         # The last set is at most as long as the others.
-        halved = [key, "num_iters_of_last_set"] if key == "num_iters_per_set" else [key]
-        return amount_of_run(settings | {one: -(-settings[one] // 2) for one in halved})[exceeded]
+        lowered = [key, "num_iters_of_last_set"] if key == "num_iters_per_set" else [key]
+        # Sequences of one bit would have no attention.
+        return amount_of_run(settings | {one: min(2, settings[one]) for one in lowered})[exceeded]
 
     return min((key for key in GROWING if settings.get(key)), key=left)
 

@@ -72,6 +72,9 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
         for part, kind in PARTS.items():
             if not isinstance(record[part], kind):
                 raise TypeError(part)
+        # Records of older code have no such part.
+        if not isinstance(record.get("environment", {}), dict):
+            raise TypeError("environment")
     except FileNotFoundError:
         raise
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
