@@ -108,8 +108,9 @@ def wait_until(condition, seconds, of_what):
     return answer
 
 
-def _die_with_parent():
-    # 1 is PR_SET_PDEATHSIG: also if the tests are killed, nothing is left.
+def die_with_parent():
+    """Let this process be told to end when its parent has ended, even if that was killed."""
+    # 1 is PR_SET_PDEATHSIG.
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
@@ -194,7 +195,7 @@ class Cluster:
                 stdout=printed,
                 stderr=printed,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
             )
 
     def _write_configuration(self):
