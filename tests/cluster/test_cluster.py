@@ -1,4 +1,4 @@
-"""The workflow on a SLURM of two nodes, and all that can go wrong there: the same bytes as of a local run."""
+"""The workflow on a SLURM, with all that can go wrong: the bytes of a local run."""
 
 import json
 import os
@@ -91,7 +91,7 @@ def cluster(tmp_path_factory):
 
 
 class Call:
-    """A call of snakemake in a process group of its own, with the profile of the cluster if there is one."""
+    """A call of snakemake, on the cluster if there is one."""
 
     def __init__(self, folder: Path, cluster: Cluster | None, *arguments):
         self.folder = folder
@@ -144,7 +144,7 @@ class Run:
         return self.start.with_name(self.start.name + ending)
 
     def job(self, call: Call) -> dict:
-        """Wait until the run has a checkpoint while it is trained; return what its lock says of the job."""
+        """Wait until the run has a checkpoint; return what its lock says of the job."""
 
         def training():
             assert call.process.poll() is None, call.printed()
@@ -190,7 +190,7 @@ def local_call(tmp_path_factory):
 
 @pytest.fixture
 def equals_local(local_call, folder):
-    """Return a function that tells whether everything that the cluster has made has the bytes of a local run."""
+    """Return a function that compares what was made on the cluster with a local run."""
 
     def equals():
         assert local_call.wait(600) == 0, local_call.printed()
@@ -230,14 +230,14 @@ def requeue(cluster, job):
 
 
 def start_at_once(cluster, job):
-    """Start a job that SLURM starts again, before the two minutes that it gives a node to come back."""
+    """Start a requeued job before the two minutes that SLURM gives a node."""
     queue = ["squeue", "--noheader", "--format=%T", f"--jobs={job['slurm_job']}"]
     wait_until(lambda: cluster.call(*queue).stdout.strip() == "PENDING", 60, "a job that waits for its next start")
     cluster.call("scontrol", "update", f"JobId={job['slurm_job']}", "StartTime=now")
 
 
 def reach_time_limit(cluster, job):
-    """Give a training a limit of a minute, and stop it so that it does not end before. SLURM lets it go on."""
+    """Give a job a minute, and stop its training until then. SLURM lets it go on."""
     os.kill(job["process"], signal.SIGSTOP)
     cluster.call("scontrol", "update", f"JobId={job['slurm_job']}", "TimeLimit=1")
 

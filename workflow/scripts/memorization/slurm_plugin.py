@@ -20,9 +20,9 @@ _SECONDS_BETWEEN_LOOKS = 5
 
 
 def wait_for_jobs_of_earlier_calls(executor: Any) -> None:
-    """Wait until no job of an earlier call of Snakemake in this folder is in SLURM's queue any more.
+    """Wait until the jobs of earlier calls in this folder have left SLURM's queue.
 
-    A call that was killed leaves its jobs there. They would write the same files as the jobs of this one, and each
+    A call of Snakemake that was killed leaves its jobs there. They would write the same files as the jobs of this one, and each
     would remove those of the other. ``executor`` is Snakemake's plugin for jobs; nothing is done without SLURM's.
     """
     if getattr(executor, "name", None) != "slurm":
@@ -42,7 +42,7 @@ def wait_for_jobs_of_earlier_calls(executor: Any) -> None:
 
 
 def _jobs_of_this_folder() -> list[str]:
-    """Return the numbers of the jobs in the queue that a call of Snakemake in this folder has submitted."""
+    """Return the numbers of the queued jobs that calls in this folder submitted."""
     command = ["squeue", "--noheader", f"--user={os.getuid()}", "--format=%A %j %Z"]
     try:
         lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
@@ -60,7 +60,7 @@ def _jobs_of_this_folder() -> list[str]:
 
 
 def mend_slurm_plugin() -> None:
-    """Mend the plugin if it has been loaded, as it is in the main process wherever it is installed."""
+    """Mend the plugin if it is loaded, as in each main process if it is installed."""
     plugin = sys.modules.get(PLUGIN)
     if plugin is None:
         return
@@ -86,7 +86,10 @@ def _with_known_states(query: Any) -> Any:
 
 
 class _NamesOfNodes(set):
-    """The nodes that failed. SLURM says "None assigned" of a job that it will start on another node."""
+    """The nodes that failed.
+
+    SLURM says "None assigned" of a job that it will start on another node.
+    """
 
     def add(self, name: str) -> None:
         if " " not in name:
@@ -94,8 +97,9 @@ class _NamesOfNodes(set):
 
 
 def _with_names_of_nodes(method: Any) -> Any:
-    """Return ``method`` so that the executor excludes nothing but nodes; otherwise each later sbatch would fail.
+    """Return ``method`` so that the executor excludes nothing but nodes.
 
+    Otherwise each later sbatch would fail:
     https://github.com/snakemake/snakemake-executor-plugin-slurm/issues/485
     """
 
@@ -108,7 +112,10 @@ def _with_names_of_nodes(method: Any) -> Any:
 
 
 def _with_reason_of_groups(method: Any) -> Any:
-    """Return ``method`` so that it shows why a group of jobs failed; Snakemake shows it of single jobs only."""
+    """Return ``method`` so that it shows why a group of jobs failed.
+
+    Snakemake shows it of single jobs only.
+    """
 
     @functools.wraps(method)
     def report_job_error(self: Any, job_info: Any, msg: str | None = None, **kwargs: Any) -> None:
