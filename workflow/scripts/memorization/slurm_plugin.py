@@ -22,8 +22,9 @@ _SECONDS_BETWEEN_LOOKS = 5
 def wait_for_jobs_of_earlier_calls(executor: Any) -> None:
     """Wait until the jobs of earlier calls in this folder have left SLURM's queue.
 
-    A call of Snakemake that was killed leaves its jobs there. They would write the same files as the jobs of this one, and each
-    would remove those of the other. ``executor`` is Snakemake's plugin for jobs; nothing is done without SLURM's.
+    A call of Snakemake that was killed leaves its jobs there. They would write the same files as the jobs of this
+    one, and each would remove those of the other. ``executor`` is Snakemake's plugin for jobs; nothing is done
+    without SLURM's.
     """
     if getattr(executor, "name", None) != "slurm":
         return

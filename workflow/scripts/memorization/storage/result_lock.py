@@ -1,7 +1,7 @@
 """A lock that allows one job at a time to make a result.
 
-It holds on all machines that share the file system, and needs nothing that a network file system may lack: only a file that is created if it is absent, and the date of
-that file, by which its holder shows that it is alive.
+It holds on all machines that share the file system, and needs nothing that a network file system may lack: only a
+file that is created if it is absent, and the date of that file, by which its holder shows that it is alive.
 """
 
 import json
@@ -30,10 +30,10 @@ logger = logging.getLogger(__name__)
 def hold_result(result: str | Path) -> Iterator[None]:
     """Hold the lock of the file ``result`` that a job makes.
 
-    It is ``<stem>.lock`` beside the file. If another job holds it, the log says which one, and this job waits. It takes the lock over if the other is
-    dead: its process on this machine has ended, it was an earlier attempt of the same SLURM job, or it gives no
-    sign of life for a minute. A holder that finds its lock taken over (it was suspended, say)
-    stops itself by SIGTERM.
+    It is ``<stem>.lock`` beside the file. If another job holds it, the log says which one, and this job waits. It
+    takes the lock over if the other is dead: its process on this machine has ended, it was an earlier attempt of
+    the same SLURM job, or it gives no sign of life for a minute. A holder that finds its lock taken over (it was
+    suspended, say) stops itself by SIGTERM.
     """
     path = Path(result).with_name(f"{Path(result).stem}.lock")
     me = this_job()
