@@ -11,7 +11,7 @@ from memorization.configuration.plan import told_plan
 from memorization.configuration.settings import Stage, settings_from, settings_until
 from memorization.configuration.trunks import shared_training, trunk_name, trunks_of
 from memorization.environment import set_environment_of_jobs
-from memorization.slurm_plugin import mend_slurm_plugin
+from memorization.slurm_plugin import mend_slurm_plugin, wait_for_jobs_of_earlier_calls
 from memorization.storage.checkpoint_files import remove_checkpoints
 from memorization.storage.code_version import code_version
 from memorization.storage.commit import tell_jobs_the_code
@@ -33,7 +33,7 @@ set_environment_of_jobs(
 )
 
 # In place of Snakemake's own lock, which a killed process leaves behind (profiles/default has `nolock`).
-keep_calls_apart(workflow)
+keep_calls_apart(workflow, before=wait_for_jobs_of_earlier_calls)
 leave_notes_to_main_process(workflow)
 mend_slurm_plugin()
 

@@ -1,4 +1,4 @@
-"""A SLURM of two nodes on this machine, in a folder of its own, for the time of the tests."""
+"""A SLURM of two nodes on this machine, for the time of the tests."""
 
 import ctypes
 import os
@@ -72,7 +72,7 @@ GRANT ALL ON slurm.* TO slurm@'127.0.0.1';
 
 
 def why_it_cannot_run() -> str | None:
-    """Install what SLURM needs if that is allowed here; return the reason if there is none in the end."""
+    """Install what SLURM needs, and return the reason if there is none in the end."""
     missing = [program for program in PROGRAMS if not shutil.which(program, path=SEARCH_PATH)]
     if os.geteuid() != 0:
         return "a SLURM is started by root only, because its jobs change their user"
@@ -108,8 +108,9 @@ def wait_until(condition, seconds, of_what):
     return answer
 
 
-def _die_with_parent():
-    # 1 is PR_SET_PDEATHSIG: also if the tests are killed, nothing is left.
+def die_with_parent():
+    """Let this process be told to end when its parent is killed."""
+    # 1 is PR_SET_PDEATHSIG.
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
@@ -194,7 +195,7 @@ class Cluster:
                 stdout=printed,
                 stderr=printed,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
             )
 
     def _write_configuration(self):
@@ -241,7 +242,7 @@ class Cluster:
         wait_until(listens, 60, name)
 
     def _processes_of_jobs(self, node=None):
-        """Return the processes of all jobs, or of those of one node, with what SLURM starts around them."""
+        """Return the processes of all jobs or of one node, with slurmstepd around them."""
         found = []
         for process in psutil.process_iter():
             try:

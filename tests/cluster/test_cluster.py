@@ -1,4 +1,4 @@
-"""The workflow on a SLURM of two nodes, and all that can go wrong there: the same bytes as of a local run."""
+"""The workflow on a SLURM, with all that can go wrong: the bytes of a local run."""
 
 import json
 import os
@@ -8,11 +8,10 @@ import subprocess
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 import yaml
 from conftest import SNAKEMAKE, copy_repository
-from slurm import NODES, Cluster, wait_until, why_it_cannot_run
+from slurm import NODES, Cluster, die_with_parent, wait_until, why_it_cannot_run
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 
@@ -92,7 +91,7 @@ def cluster(tmp_path_factory):
 
 
 class Call:
-    """A call of snakemake in a process group of its own, with the profile of the cluster if there is one."""
+    """A call of snakemake, on the cluster if there is one."""
 
     def __init__(self, folder: Path, cluster: Cluster | None, *arguments):
         self.folder = folder
@@ -106,10 +105,17 @@ class Call:
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
+                preexec_fn=die_with_parent,
             )
 
     def printed(self) -> str:
         return self.path.read_text()
+
+    def said_of(self, job: dict) -> list[str]:
+        """Return the lines about a job of SLURM."""
+        return [
+            line for line in self.printed().splitlines() if re.search(rf"job '{job['slurm_job']}'", line, re.I)
+        ]
 
     def wait(self, seconds=300) -> int:
         return self.process.wait(seconds)
@@ -138,7 +144,7 @@ class Run:
         return self.start.with_name(self.start.name + ending)
 
     def job(self, call: Call) -> dict:
-        """Wait until the run has a checkpoint while it is trained; return what its lock says of the job."""
+        """Wait until the run has a checkpoint; return what its lock says of the job."""
 
         def training():
             assert call.process.poll() is None, call.printed()
@@ -184,7 +190,7 @@ def local_call(tmp_path_factory):
 
 @pytest.fixture
 def equals_local(local_call, folder):
-    """Return a function that tells whether everything that the cluster has made has the bytes of a local run."""
+    """Return a function that compares what was made on the cluster with a local run."""
 
     def equals():
         assert local_call.wait(600) == 0, local_call.printed()
@@ -215,14 +221,6 @@ def test_all_models_run_on_both_nodes(cluster, folder, local_call):
     assert left == []
 
 
-def hit(cluster, folder, call, fault):
-    """Wait until the run of this fault is trained, let the fault happen, and return the run and its first job."""
-    run = Run(folder, fault)
-    job = run.job(call)
-    FAULT[fault](cluster, job)
-    return run, job
-
-
 def cancel(cluster, job):
     cluster.call("scancel", job["slurm_job"])
 
@@ -231,59 +229,94 @@ def requeue(cluster, job):
     cluster.call("scontrol", "requeue", job["slurm_job"])
 
 
+def start_at_once(cluster, job):
+    """Start a requeued job before the two minutes that SLURM gives a node."""
+    queue = ["squeue", "--noheader", "--format=%T", f"--jobs={job['slurm_job']}"]
+    wait_until(lambda: cluster.call(*queue).stdout.strip() == "PENDING", 60, "a job that waits for its next start")
+    cluster.call("scontrol", "update", f"JobId={job['slurm_job']}", "StartTime=now")
+
+
 def reach_time_limit(cluster, job):
-    """Stop the training, which would end before a limit of a minute, until SLURM tells it that its time ends."""
+    """Give a job a minute, and stop its training until then. SLURM lets it go on."""
     os.kill(job["process"], signal.SIGSTOP)
     cluster.call("scontrol", "update", f"JobId={job['slurm_job']}", "TimeLimit=1")
-    # SLURM also lets it go on. In the end it is gone.
-    wait_until(lambda: not psutil.pid_exists(job["process"]), 120, "the signal ahead of the time limit")
 
 
-def lose_node(cluster, job):
-    cluster.kill_node(job["slurm_node"])
-    wait_until(lambda: any(state.startswith("down") for state in cluster.states_of_nodes()), 60, "a lost node")
-    cluster.start_node(job["slurm_node"])
-
-
-FAULT = {"scancel": cancel, "time limit": reach_time_limit, "requeue": requeue, "node lost": lose_node}
+FAULT = {"scancel": cancel, "requeue": requeue, "time limit": reach_time_limit}
 
 
 def test_a_training_goes_on_after_its_job_was_stopped(cluster, folder, equals_local):
     runs = {fault: Run(folder, fault) for fault in FAULT}
+    jobs = {}
     with Call(folder, cluster, *(run.target for run in runs.values())) as call:
-        jobs = {fault: hit(cluster, folder, call, fault)[1] for fault in FAULT}
+        for fault, happens in FAULT.items():
+            jobs[fault] = runs[fault].job(call)
+            happens(cluster, jobs[fault])
+        start_at_once(cluster, jobs["requeue"])
         assert call.wait() == 0, call.printed()
-    said = {
-        fault: re.findall(rf"SLURM-job '{job['slurm_job']}' failed.*", call.printed())
-        for fault, job in jobs.items()
+    states = {fault: states_of(cluster, job) for fault, job in jobs.items()}
+    assert states == {
+        "scancel": ["CANCELLED by 0"],
+        "requeue": ["REQUEUED", "COMPLETED"],
+        # By the signal ahead of the limit.
+        "time limit": ["FAILED"],
     }
+    said = {fault: call.said_of(job) for fault, job in jobs.items()}
+    assert [len(lines) for lines in said.values()] == [1, 0, 1], said
+    assert "failed, SLURM status is: 'CANCELLED'" in said["scancel"][0]
+    assert "failed, SLURM status is: 'FAILED'" in said["time limit"][0]
+    assert "Interrupted: SIGTERM after iteration" in runs["time limit"].log()
     for fault, run in runs.items():
-        print(fault, jobs[fault], states_of(cluster, jobs[fault]), said[fault], run.starts_at())
+        first, second = run.starts_at()
+        assert first == 0 < second, (fault, run.log())
+    equals_local()
+
+
+def test_a_training_goes_on_after_its_node_was_lost(cluster, folder, equals_local):
+    run = Run(folder, "node lost")
+    with Call(folder, cluster, run.target) as call:
+        job = run.job(call)
+        cluster.kill_node(job["slurm_node"])
+        wait_until(lambda: any(state.startswith("down") for state in cluster.states_of_nodes()), 60, "a lost node")
+        cluster.start_node(job["slurm_node"])
+        start_at_once(cluster, job)
+        assert call.wait() == 0, call.printed()
+    assert states_of(cluster, job) == ["NODE_FAIL", "COMPLETED"]
+    assert "failed with status 'NODE_FAIL', but requeue is enabled" in call.said_of(job)[0]
+    first, second = run.starts_at()
+    assert first == 0 < second, run.log()
     equals_local()
 
 
 def test_a_job_over_its_memory_is_tried_again_with_more(cluster, folder, equals_local):
     run = Run(folder, "memory")
-    little = [
-        f"{rule}:mem_mb=300 * attempt ** 3" for rule in ("generate_sequences", "train", "evaluate_validation")
-    ]
-    with Call(folder, cluster, run.target, "--set-resources", *little) as call:
+    stages = ("generate_sequences", "train", "evaluate_validation")
+    with Call(
+        folder, cluster, run.target, "--set-resources", *(f"{rule}:mem_mb=300 * attempt ** 3" for rule in stages)
+    ) as call:
         assert call.wait() == 0, call.printed()
-    print(call.printed())
-    assert len(run.starts_at()) == 1
+    first, second = re.findall(r"submitted with SLURM jobid (\d+) \(log: (.*)\)", call.printed())
+    asked = cluster.call(
+        "sacct", "-X", "--noheader", "--parsable2", "--format=reqmem", f"--jobs={first[0]},{second[0]}"
+    )
+    assert asked.stdout.split() == ["300M", "2400M"]
+    assert re.search("exceeded memory limit|oom", Path(first[1]).read_text(), re.IGNORECASE)
+    assert len(call.said_of({"slurm_job": first[0]})) == 1
     equals_local()
 
 
-def test_after_a_killed_snakemake_the_next_waits_for_the_job_that_still_trains(cluster, folder, equals_local):
+def test_after_a_killed_snakemake_the_next_waits_for_the_jobs_that_still_run(cluster, folder, equals_local):
     run = Run(folder, "killed")
     with Call(folder, cluster, run.target) as call:
         job = run.job(call)
     # It is killed by now, with -9.
     with Call(folder, cluster, run.target) as call:
         assert call.wait() == 0, call.printed()
-    print(states_of(cluster, job), run.log())
-    assert re.search(rf"\.pkl is made by SLURM job {job['slurm_job']} on {job['slurm_node']} since", run.log())
-    assert run.starts_at() == [0, 10_000]
+    (line,) = [line for line in call.printed().splitlines() if "of an earlier call in this folder" in line]
+    assert f"still in SLURM's queue: {job['slurm_job']}. This call goes on when they have ended" in line
+    assert states_of(cluster, job) == ["COMPLETED"]
+    # What the job has made is noted without training again.
+    assert run.starts_at() == [10_000]
     equals_local()
 
 
@@ -295,8 +328,8 @@ def test_jobs_go_on_while_the_controller_is_away(cluster, folder, equals_local):
         time.sleep(60)
         cluster.start_controller()
         assert call.wait() == 0, call.printed()
-    print(call.printed())
     assert states_of(cluster, job) == ["COMPLETED"]
+    assert call.said_of(job) == []
     assert run.starts_at() == [0]
     equals_local()
 
@@ -307,12 +340,13 @@ def test_after_ctrl_c_the_same_command_goes_on_from_the_checkpoint(cluster, fold
         job = run.job(call)
         os.killpg(call.process.pid, signal.SIGINT)
         assert call.wait() == 1
-    print(call.printed())
+    assert "Terminating processes on user request" in call.printed()
+    assert states_of(cluster, job) == ["CANCELLED by 0"]
     with Call(folder, cluster, run.target) as call:
         assert call.wait() == 0, call.printed()
-    print(states_of(cluster, job), run.log())
+    assert "Interrupted: SIGTERM after iteration" in run.log()
     first, second = run.starts_at()
-    assert first == 0 < second
+    assert first == 0 < second, run.log()
     equals_local()
 
 

@@ -1,17 +1,67 @@
-"""Mistakes of Snakemake's plugin for SLURM (2.8.0), mended here until they are mended there.
+"""What is added to Snakemake's plugin for SLURM.
 
-Each was met on a real SLURM, and tests/cluster would show if it came back.
+A call waits for the jobs of an earlier one. Mistakes of the plugin (2.8.0) are mended here until they are mended
+there: each was met on a real SLURM, and tests/cluster would show if it came back.
 """
 
 import functools
+import os
+import re
+import subprocess
 import sys
+import time
+from pathlib import Path
 from typing import Any
 
 PLUGIN = "snakemake_executor_plugin_slurm"
+# The plugin names all jobs of a call alike.
+_NAME_OF_CALL = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
+_SECONDS_BETWEEN_LOOKS = 5
+
+
+def wait_for_jobs_of_earlier_calls(executor: Any) -> None:
+    """Wait until the jobs of earlier calls in this folder have left SLURM's queue.
+
+    A call of Snakemake that was killed leaves its jobs there. They would write the same files as the jobs of this
+    one, and each would remove those of the other. ``executor`` is Snakemake's plugin for jobs; nothing is done
+    without SLURM's.
+    """
+    if getattr(executor, "name", None) != "slurm":
+        return
+    told = False
+    while jobs := _jobs_of_this_folder():
+        if not told:
+            numbers = " ".join(jobs)
+            print(
+                f"jobs of an earlier call in this folder are still in SLURM's queue: {numbers}. This call goes on "
+                f"when they have ended. To end them now: scancel {numbers} (a training keeps a checkpoint)",
+                file=sys.stderr,
+                flush=True,
+            )
+            told = True
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+
+
+def _jobs_of_this_folder() -> list[str]:
+    """Return the numbers of the queued jobs that calls in this folder submitted."""
+    command = ["squeue", "--noheader", f"--user={os.getuid()}", "--format=%A %j %Z"]
+    try:
+        lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    jobs = [line.split(maxsplit=2) for line in lines]
+    return sorted(
+        {
+            number
+            for number, name, folder in (job for job in jobs if len(job) == 3)
+            if _NAME_OF_CALL.search(name) and Path(folder).resolve() == Path.cwd()
+        },
+        key=int,
+    )
 
 
 def mend_slurm_plugin() -> None:
-    """Mend the plugin if it has been loaded, as it is in the main process wherever it is installed."""
+    """Mend the plugin if it is loaded, as in each main process if it is installed."""
     plugin = sys.modules.get(PLUGIN)
     if plugin is None:
         return
@@ -24,8 +74,8 @@ def mend_slurm_plugin() -> None:
 def _with_known_states(query: Any) -> Any:
     """Return ``query`` so that no job is waited for in vain.
 
-    The plugin does not know the state "CANCELLED by 1000" and waits for such a job without end. It forgets all jobs
-    if SLURM's accounts do not answer.
+    The plugin does not know the state "CANCELLED by 1000" and waits for such a job without end. It forgets all
+    jobs if SLURM's accounts do not answer.
     """
 
     @functools.wraps(query)
@@ -37,7 +87,10 @@ def _with_known_states(query: Any) -> Any:
 
 
 class _NamesOfNodes(set):
-    """The nodes that failed. SLURM says "None assigned" of a job that it will start on another node."""
+    """The nodes that failed.
+
+    SLURM says "None assigned" of a job that it will start on another node.
+    """
 
     def add(self, name: str) -> None:
         if " " not in name:
@@ -45,8 +98,9 @@ class _NamesOfNodes(set):
 
 
 def _with_names_of_nodes(method: Any) -> Any:
-    """Return ``method`` so that the executor excludes nothing but nodes; otherwise each later sbatch would fail.
+    """Return ``method`` so that the executor excludes nothing but nodes.
 
+    Otherwise each later sbatch would fail:
     https://github.com/snakemake/snakemake-executor-plugin-slurm/issues/485
     """
 
@@ -59,7 +113,10 @@ def _with_names_of_nodes(method: Any) -> Any:
 
 
 def _with_reason_of_groups(method: Any) -> Any:
-    """Return ``method`` so that the reason is shown for a group of jobs too; Snakemake shows that of single jobs."""
+    """Return ``method`` so that it shows why a group of jobs failed.
+
+    Snakemake shows it of single jobs only.
+    """
 
     @functools.wraps(method)
     def report_job_error(self: Any, job_info: Any, msg: str | None = None, **kwargs: Any) -> None:

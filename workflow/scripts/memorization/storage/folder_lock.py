@@ -39,20 +39,23 @@ class FolderInUseError(RuntimeError):
     """Another run of the workflow is using this folder."""
 
 
-def keep_calls_apart(workflow: Any, path: str | Path = ".snakemake/running") -> None:
+def keep_calls_apart(
+    workflow: Any, path: str | Path = ".snakemake/running", before: Callable[[Any], None] = lambda executor: None
+) -> None:
     """Let each call of Snakemake that writes or deletes hold the lock ``path``.
 
     ``workflow`` is the object of this name in a Snakefile. A call that finds the lock held ends in one line, with
-    nothing changed. Calls that only read, and the jobs of a run, do not ask for the lock. Snakemake's `onstart`
+    nothing changed. A call with the lock calls ``before`` first, with Snakemake's plugin for jobs if it runs some.
+    Calls that only read, and the jobs of a run, do not ask for the lock. Snakemake's `onstart`
     would not do: it is not called before a deletion, with --no-hooks, or in a module.
     """
     # Two modules of a workflow can be this one.
     if workflow.is_main_process and WRITING[0] not in vars(workflow):
         for name in WRITING:
-            setattr(workflow, name, _holding(path, getattr(workflow, name)))
+            setattr(workflow, name, _holding(path, getattr(workflow, name), before))
 
 
-def _holding(path: str | Path, method: Callable) -> Callable:
+def _holding(path: str | Path, method: Callable, before: Callable[[Any], None]) -> Callable:
     """Return ``method`` so that it holds the lock ``path`` while it runs."""
 
     @functools.wraps(method)
@@ -66,6 +69,7 @@ def _holding(path: str | Path, method: Callable) -> Callable:
             # Exits without the traceback and the banner of an exception.
             raise SystemExit(str(error)) from None
         with lock:
+            before(executor)
             return method(*args, **kwargs)
 
     return held

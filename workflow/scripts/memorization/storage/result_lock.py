@@ -1,7 +1,7 @@
-"""A lock that allows one job at a time to make a result, on whichever machine of a shared file system it runs.
+"""A lock that allows one job at a time to make a result.
 
-It needs nothing that a network file system may lack: only a file that is created if it is absent, and the date of
-that file, by which its holder shows that it is alive.
+It holds on all machines that share the file system, and needs nothing that a network file system may lack: only a
+file that is created if it is absent, and the date of that file, by which its holder shows that it is alive.
 """
 
 import json
@@ -28,12 +28,12 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def hold_result(result: str | Path) -> Iterator[None]:
-    """Hold the lock of the file ``result`` that a job makes: ``<stem>.lock`` beside it.
+    """Hold the lock of the file ``result`` that a job makes.
 
-    If another job holds it, the log says which one, and this job waits. It takes the lock over if the other is
-    dead: its process on this machine has ended, it was an earlier attempt of the same SLURM job, or it gives no
-    sign of life for a minute. A holder that finds its lock taken over (it was suspended, say)
-    stops itself by SIGTERM.
+    It is ``<stem>.lock`` beside the file. If another job holds it, the log says which one, and this job waits. It
+    takes the lock over if the other is dead: its process on this machine has ended, it was an earlier attempt of
+    the same SLURM job, or it gives no sign of life for a minute. A holder that finds its lock taken over (it was
+    suspended, say) stops itself by SIGTERM.
     """
     path = Path(result).with_name(f"{Path(result).stem}.lock")
     me = this_job()
@@ -59,7 +59,7 @@ def hold_result(result: str | Path) -> Iterator[None]:
 
 
 def this_job() -> dict[str, Any]:
-    """Return what tells this job from every other one, and what a person needs to find it."""
+    """Return what tells this job from others, and what a person needs to find it."""
     return {
         "host": socket.gethostname(),
         "process": os.getpid(),
@@ -72,7 +72,7 @@ def this_job() -> dict[str, Any]:
 
 
 def _name(path: Path) -> str:
-    """Return the name of the holder for a person, with the time since which it holds the lock."""
+    """Return the name of the holder for a person, and since when it holds the lock."""
     holder = _parsed(_read(path))
     if not holder:
         return f"another job ({path})"
@@ -114,7 +114,7 @@ def _wait_for_release(path: Path, me: dict[str, Any]) -> None:
 
 
 def _is_dead(holder: dict[str, Any], me: dict[str, Any]) -> bool:
-    """Tell whether the holder is known to be dead. False if it cannot be known from here."""
+    """Tell whether the holder is known to be dead."""
     if not holder:
         return False
     if holder["host"] == me["host"] and holder["process_start"] is not None:
@@ -124,9 +124,10 @@ def _is_dead(holder: dict[str, Any], me: dict[str, Any]) -> bool:
 
 
 def _start_of(process: int) -> str | None:
-    """Return when a process of this machine started, in ticks since the machine did; None if there is none.
+    """Return when a process started, in ticks since the machine did.
 
-    Numbers of processes are used again, but not with the same start. None on systems without /proc, too.
+    Numbers of processes are used again, but not with the same start. None if there is no such process, and on
+    systems without /proc.
     """
     try:
         # The name, in parentheses, may hold spaces.
