@@ -21,7 +21,7 @@ rule aggregate:
         runtime=growing(60),
     params:
         conditions=lambda wildcards: [run.condition for run in runs_of(wildcards)],
-        identities=lambda wildcards: [identity(run.settings) for run in runs_of(wildcards)],
+        identities=lambda wildcards: [run.identity for run in runs_of(wildcards)],
         references=lambda wildcards: references_of(wildcards),
         settings=lambda wildcards, output: [run.settings for run in runs_of(wildcards)],
         code=code_version("aggregate.py"),

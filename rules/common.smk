@@ -1,7 +1,7 @@
 import atexit
 import os
-import re
 import sys
+from functools import cache
 from pathlib import Path
 
 from memorization.configuration.claims import columns_of, numbers_of_claim, read_claims, title_of_claims
@@ -9,7 +9,8 @@ from memorization.configuration.experiments import ConfigurationError, read_conf
 from memorization.configuration.identity import identity
 from memorization.configuration.plan import told_plan
 from memorization.configuration.settings import Stage, settings_from, settings_until
-from memorization.configuration.trunks import shared_training, trunk_name, trunks_of
+from memorization.configuration.trunks import shared_training, trunks_of
+from memorization.configuration.wording import did_you_mean
 from memorization.environment import set_environment_of_jobs
 from memorization.slurm_plugin import mend_slurm_plugin, wait_for_jobs_of_earlier_calls
 from memorization.storage.checkpoint_files import remove_checkpoints
@@ -59,9 +60,7 @@ except SyntaxError as error:
 # Jobs read it from the configuration, not from a parameter: another value computes nothing again.
 config["checkpoint_seconds"] = configuration.checkpoint_seconds
 
-RUNS = {(run.group, run.name): run.settings for run in configuration.runs}
 GROUPS_WITH_CLAIMS = [group for group in configuration.figures if group in {c.experiment for c in CLAIMS.values()}]
-TRUNKS = trunks_of(configuration.runs)
 RESULTS = configuration.results_dir
 # The libraries that tables are written with, and that figures are drawn with. Some of a figure's bytes are of those
 # that matplotlib needs.
@@ -94,13 +93,35 @@ onsuccess:
 
 wildcard_constraints:
     group="|".join(configuration.figures),
-    run="|".join(sorted({re.escape(run.name) for run in configuration.runs})),
-    trunk="|".join(sorted(TRUNKS)) or "none",
+    # Snakemake searches the text of the constraints for each file of each job. With the names of all runs in it, the
+    # plan would grow with the square of their number; `run_of` refuses a name that no run has.
+    run="[^/]+",
+    trunk="[^/]+",
+
+
+@cache
+def trunks():
+    """Return the trunks by name, each with the resolved settings of one of its runs."""
+    return trunks_of(configuration.runs)
+
+
+def run_of(wildcards):
+    """Return a run by its experiment and its name."""
+    runs = configuration.runs_by_name[wildcards.group]
+    if wildcards.run not in runs:
+        raise SystemExit(
+            f"experiments.{wildcards.group}: no run {wildcards.run}{did_you_mean(wildcards.run, runs)}"
+        )
+    return runs[wildcards.run]
 
 
 def settings_of(wildcards):
     """Return the resolved settings of a run, or of one of the runs of a trunk."""
-    return TRUNKS[wildcards.trunk] if "trunk" in wildcards.keys() else RUNS[wildcards.group, wildcards.run]
+    if "trunk" in wildcards.keys():
+        if wildcards.trunk not in trunks():
+            raise SystemExit(f"{TRUNK.format(trunk=wildcards.trunk)}: no run begins with this training")
+        return trunks()[wildcards.trunk]
+    return run_of(wildcards).settings
 
 
 def identity_of(wildcards):
@@ -108,7 +129,7 @@ def identity_of(wildcards):
 
     The parameter `settings` has all that a job reads. It is not compared, since its function asks for `output`.
     """
-    return identity(settings_of(wildcards))
+    return identity(settings_of(wildcards)) if "trunk" in wildcards.keys() else run_of(wildcards).identity
 
 
 def number_of_threads(wildcards):
@@ -133,8 +154,8 @@ def code_of(script):
 
 def trunk_of(wildcards):
     """Return the trunk that a run goes on from; a run without a switch has none."""
-    settings = settings_of(wildcards)
-    return TRUNK.format(trunk=trunk_name(settings)) + ".pkl" if settings["num_switches"] else []
+    trunk = run_of(wildcards).trunk
+    return f"{TRUNK.format(trunk=trunk)}.pkl" if trunk else []
 
 
 def sequences_of(wildcards):
@@ -151,7 +172,7 @@ def sequences_of(wildcards):
 
 def runs_of(wildcards):
     """Return the runs of an experiment."""
-    return [run for run in configuration.runs if run.group == wildcards.group]
+    return list(configuration.runs_by_name[wildcards.group].values())
 
 
 def references_of(wildcards):
@@ -225,9 +246,9 @@ def targets_of(group):
 if workflow.is_main_process and {kind.name for kind in workflow.output_settings.quiet or ()} <= {"HOST"}:
     # Each table and each figure is two files of one job.
     of_groups = sum(len(targets_of(group)) for group in configuration.figures) // 2
-    num_jobs = len(TRUNKS) + 3 * len(RUNS) + of_groups + bool(CLAIMS) + 1
+    num_jobs = len(trunks()) + 3 * len(configuration.runs) + of_groups + bool(CLAIMS) + 1
     saved = shared_training(configuration.runs)
-    plan = "\n".join([*([saved] if saved else []), *told_plan(configuration.runs, TRUNKS, num_jobs)])
+    plan = "\n".join([*([saved] if saved else []), *told_plan(configuration.runs, trunks(), num_jobs)])
     if workflow.output_settings.dryrun:
         atexit.register(print, plan, file=sys.stderr)
     else:

@@ -388,8 +388,8 @@ CHANGED = [
     ("freeze: [none, mlp]", "num_heads: [2, 4]", ".num_heads: also in the sweep; give it in one place"),
     (
         "freeze: [none, mlp]",
-        f"lr: {[i / 1000 for i in range(1, 1200)]}",
-        ": 1199 conditions with 2 seeds are 2398 runs, more than 2000; sweep fewer values",
+        f"lr: {[i / 1000 for i in range(1, 6000)]}",
+        ": 5999 conditions with 2 seeds are 11998 runs, more than 10000; sweep fewer values",
     ),
     (
         "freeze: [none, mlp]",

@@ -1,7 +1,14 @@
 """The plan: what is said of a configuration before anything is run is what its runs write."""
 
+import os
+import pstats
+import subprocess
+import sys
+from collections import Counter
+
 import pytest
-from conftest import resolved_settings, trained
+import yaml
+from conftest import REPOSITORY, resolved_settings, snakemake, trained
 from test_dam import dam_settings
 from test_gpt import gpt_settings
 
@@ -76,3 +83,57 @@ def test_an_experiment_out_of_proportion_is_named_with_the_setting_to_blame(sett
     assert line.endswith(f", most of it by {setting}: {value}")
     assert max(amount_of_run(runs[1].settings)[i] / MOST_OF_RUN[i] for i in range(3)) > 1
     assert out_of_proportion(runs[::2]) == []
+
+
+def calls_of_plan(folder, seeds):
+    """Plan 4 conditions in two experiments with so many seeds.
+
+    Returns how often the plan called each function of the repository, and each of the parser of patterns.
+    """
+    sizes = {"K": 8, "num_iters_per_set": 10, "num_iters_per_epoch": 10, "batch_size": 8, "N": 8, "H": 2, "M": 8}
+    swept = {
+        "model": "dam",
+        "sweep": {"freeze": ["none", "A"]},
+        "seeds": seeds,
+        "figures": ["by_rank", "contrasts"],
+    }
+    config = {
+        "cache_dir": str(folder / "cache"),
+        "results_dir": str(folder / "results"),
+        "experiments": {"one": swept | sizes, "two": swept | sizes | {"num_switches": 2}},
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    call = [sys.executable, "-m", "cProfile", "-o", folder / "calls", "-m", "snakemake"]
+    call += ["-n", "-q", "--configfile", folder / "config.yaml"]
+    subprocess.run(call, cwd=REPOSITORY, check=True, capture_output=True, env=os.environ)
+    ours, patterns = Counter(), Counter()
+    for (file, line, name), (_, calls, *_) in pstats.Stats(str(folder / "calls")).stats.items():
+        if file.startswith((str(REPOSITORY / "rules"), str(REPOSITORY / "workflow"))):
+            ours[file, line, name] += calls
+        elif file.endswith("re/_parser.py"):
+            patterns[name] += calls
+    return ours, patterns
+
+
+@pytest.mark.slow
+def test_the_plan_grows_with_the_number_of_runs_and_not_with_its_square(tmp_path):
+    few, patterns_of_few = calls_of_plan(tmp_path, seeds=5)
+    many, patterns_of_many = calls_of_plan(tmp_path, seeds=20)
+    assert {function: calls for function, calls in many.items() if calls > 4 * few[function]} == {}
+    # Snakemake goes through the patterns of the rules for each file: no name of a run is in them.
+    assert patterns_of_many == patterns_of_few
+    # An identity for the run, one for its trunk, and one for the job of the trunk, however many tables ask for it.
+    runs, trunks = 4 * 20, 2 * 20
+    (identities,) = [calls for (_, _, name), calls in many.items() if name == "identity" and calls > runs]
+    assert identities <= 2 * runs + trunks
+
+
+@pytest.mark.slow
+def test_a_run_that_does_not_exist_is_named_in_one_line():
+    name = "dam_freeze_A_seed_7"
+    target = f"cache_smoke/freeze/{name}/{name}_sequences.pkl"
+    call = snakemake(REPOSITORY, "-n", target, "--configfile", "config/smoke.yaml", check=False)
+    assert call.returncode == 1
+    line = f"experiments.freeze: no run {name}; did you mean dam_"
+    assert [printed for printed in call.stderr.splitlines() if printed.startswith(line)]
+    assert "Traceback" not in call.stderr

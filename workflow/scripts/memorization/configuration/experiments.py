@@ -5,12 +5,13 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from pydantic import ValidationError
 
 from ..limits import MAX_CONDITIONS_OF_FIGURE, too_many_conditions
-from .identity import settings_without_neutral_value
+from .identity import identity, settings_without_neutral_value
 from .settings import (
     OTHERWISE,
     SETTINGS_OF_MODEL,
@@ -29,13 +30,14 @@ from .shape import (
     setting_schemas,
     what_is_right,
 )
+from .trunks import trunk_name
 from .wording import did_you_mean, nearest, one_of, shown, shown_key
 
 # A run's name is a folder's name and the beginning of its files' names, which file systems limit to
 # 255 bytes; the difference is room for the longest ending and for a temporary file's.
 MAX_RUN_NAME = 190
-# More runs than any study needs; the plan itself would take minutes.
-MAX_RUNS = 2000
+# So many take Snakemake a minute and a gigabyte to plan (docs/scaling.md).
+MAX_RUNS = 10_000
 
 
 def _advice_to_use(settings_type: type[RunSettings]) -> str:
@@ -120,6 +122,16 @@ class Run:
     None stands for a setting that the model does not have.
     """
 
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """The settings that decide if the run is computed again, found once for all that asks for them."""
+        return identity(self.settings)
+
+    @cached_property
+    def trunk(self) -> str | None:
+        """The name of the trunk that the run goes on from; a run without a switch has none."""
+        return trunk_name(self.settings) if self.settings["num_switches"] else None
+
 
 @dataclass(frozen=True)
 class Configuration:
@@ -134,6 +146,14 @@ class Configuration:
     """The names of the figures of each group."""
     references: dict[str, dict[str, dict[str, Any]]]
     """For each group and each of its models the condition that the others of the model are compared with."""
+
+    @cached_property
+    def runs_by_name(self) -> dict[str, dict[str, Run]]:
+        """The runs of each group, by name."""
+        groups: dict[str, dict[str, Run]] = {group: {} for group in self.figures}
+        for run in self.runs:
+            groups[run.group][run.name] = run
+        return groups
 
 
 def read_configuration(config: dict[str, Any], known_figures: Mapping[str, tuple[str, ...]]) -> Configuration:

@@ -6,11 +6,13 @@ Runs that differ only after the first switch share a trunk.
 import hashlib
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .experiments import Run
 from .identity import identity
 from .settings import Stage, settings_until
+
+if TYPE_CHECKING:
+    from .experiments import Run
 
 
 def trunk_name(settings: dict[str, Any]) -> str:
@@ -22,15 +24,15 @@ def trunk_name(settings: dict[str, Any]) -> str:
     return f"{settings['model']}_{hashlib.sha256(shared.encode()).hexdigest()[:12]}_seed_{settings['seed']}"
 
 
-def trunks_of(runs: Iterable[Run]) -> dict[str, dict[str, Any]]:
+def trunks_of(runs: Iterable["Run"]) -> dict[str, dict[str, Any]]:
     """Return the trunks of ``runs`` by name.
 
     Each comes with the resolved settings of one of its runs. A run without a switch has no trunk.
     """
-    return {trunk_name(run.settings): run.settings for run in runs if run.settings["num_switches"]}
+    return {run.trunk: run.settings for run in runs if run.trunk}
 
 
-def shared_training(runs: Iterable[Run]) -> str:
+def shared_training(runs: Iterable["Run"]) -> str:
     """Return in one line how much training the trunks of ``runs`` save.
 
     The text is empty if they save none.

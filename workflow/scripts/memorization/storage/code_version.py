@@ -7,7 +7,6 @@ and the version of Python leave it as it is.
 
 import ast
 import hashlib
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,11 @@ def code_version(script: str, model: str | None = None) -> str:
     """
     given = [SCRIPTS / script, *([LIBRARY / "models" / f"{model}.py"] if model else [])]
     reached = list(given)
+    seen = set(given)
     for path in reached:
-        reached += [module for module in _imported_modules(path) if module not in reached]
+        new = _imported_modules(path) - seen
+        reached += new
+        seen |= new
     # As a set: the packages, most of them without code, are equal, and a module may move between them.
     imported = sorted(set(map(_own_hash, reached[len(given) :])))
     return _sha256("\n".join([*map(_own_hash, given), *imported]))[:16]
@@ -68,15 +70,12 @@ def _tree(path: Path) -> ast.Module:
     return tree
 
 
-def _imported_modules(path: Path) -> Iterator[Path]:
-    """Yield the modules of the repository that ``path`` imports.
-
-    The packages that they are in are among them.
-    """
-    for _, _, source in _imports(path):
-        if isinstance(source, Path):
-            yield source
-            yield from (folder / "__init__.py" for folder in source.parents if folder.is_relative_to(LIBRARY))
+@cache
+def _imported_modules(path: Path) -> frozenset[Path]:
+    """Return the modules of the repository that ``path`` imports, and the packages that they are in."""
+    sources = {source for _, _, source in _imports(path) if isinstance(source, Path)}
+    folders = {folder for source in sources for folder in source.parents if folder.is_relative_to(LIBRARY)}
+    return frozenset(sources | {folder / "__init__.py" for folder in folders})
 
 
 @cache
