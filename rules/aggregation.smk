@@ -11,8 +11,6 @@ rule aggregate:
     wildcard_constraints:
         table="|".join(TABLES),
     priority: 4
-    group:
-        "tables_{group}"
     conda:
         "../envs/tables.yaml"
     threads: 1

@@ -9,8 +9,6 @@ rule claims_of_group:
     benchmark:
         f"{RESULTS}/{{group}}/logs/claims.benchmark.tsv"
     priority: 5
-    group:
-        "tables_{group}"
     conda:
         "../envs/tables.yaml"
     threads: 1

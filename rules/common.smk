@@ -87,8 +87,8 @@ onstart:
 
 onsuccess:
     if workflow.is_main_process:
-        remove_checkpoints(RUN.format(group=group, run=run) + ".pkl" for group, run in RUNS)
-        remove_checkpoints(TRUNK.format(trunk=trunk) + ".pkl" for trunk in TRUNKS)
+        remove_checkpoints(RUN.format(group=run.group, run=run.name) + ".pkl" for run in configuration.runs)
+        remove_checkpoints(TRUNK.format(trunk=trunk) + ".pkl" for trunk in trunks())
 
 
 wildcard_constraints:

@@ -14,8 +14,6 @@ rule evaluate_validation:
     benchmark:
         f"{RUN}_evaluation.benchmark.tsv"
     priority: 3
-    group:
-        "run"
     conda:
         "../envs/training.yaml"
     threads: number_of_threads

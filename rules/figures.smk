@@ -19,8 +19,6 @@ for figure in TABLES_OF_FIGURE:
         benchmark:
             f"{RESULTS}/{{group}}/logs/{figure}_figure.benchmark.tsv"
         priority: 5
-        group:
-            "tables_{group}"
         conda:
             "../envs/tables.yaml"
         threads: 1

@@ -5,8 +5,6 @@ rule generate_sequences:
         f"{RUN}_sequences.log",
     benchmark:
         f"{RUN}_sequences.benchmark.tsv"
-    group:
-        "run"
     conda:
         "../envs/tables.yaml"
     threads: 1

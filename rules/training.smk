@@ -36,8 +36,6 @@ rule train:
     benchmark:
         f"{RUN}.benchmark.tsv"
     priority: 2
-    group:
-        "run"
     conda:
         "../envs/training.yaml"
     threads: number_of_threads

@@ -159,10 +159,14 @@ def test_no_experiment_may_have_the_name_of_a_rule(jobs):
 
 
 @pytest.mark.slow
-def test_the_slurm_profile_names_only_rules_that_there_are(jobs):
+def test_the_slurm_profile_names_only_rules_that_there_are_and_groups_all_short_jobs(jobs):
     profile = yaml.safe_load((REPOSITORY / "profiles" / "slurm" / "config.yaml").read_text())
     assert profile["executor"] == "slurm"
     assert set(profile.get("set-resources", {})) <= set(jobs)
+    # A trunk is a submission of its own, because several runs wait for it; so are all claims and the targets.
+    grouped = {entry.partition("=")[0] for entry in profile["groups"]}
+    targets = {*yaml.safe_load((REPOSITORY / "config" / "smoke.yaml").read_text())["experiments"], "all"}
+    assert grouped == {*jobs} - {"train_trunk", "claims"} - targets
 
 
 def test_every_figure_has_a_caption():
