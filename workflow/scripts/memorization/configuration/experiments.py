@@ -124,12 +124,12 @@ class Run:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """The settings that decide if the run is computed again, found once for all that asks for them."""
+        """The settings that decide if the run is computed again, found once."""
         return identity(self.settings)
 
     @cached_property
     def trunk(self) -> str | None:
-        """The name of the trunk that the run goes on from; a run without a switch has none."""
+        """The name of the trunk that the run goes on from, if it has a switch."""
         return trunk_name(self.settings) if self.settings["num_switches"] else None
 
 

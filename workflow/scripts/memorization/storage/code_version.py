@@ -72,7 +72,7 @@ def _tree(path: Path) -> ast.Module:
 
 @cache
 def _imported_modules(path: Path) -> frozenset[Path]:
-    """Return the modules of the repository that ``path`` imports, and the packages that they are in."""
+    """Return the modules of the repository that ``path`` imports, and their packages."""
     sources = {source for _, _, source in _imports(path) if isinstance(source, Path)}
     folders = {folder for source in sources for folder in source.parents if folder.is_relative_to(LIBRARY)}
     return frozenset(sources | {folder / "__init__.py" for folder in folders})
