@@ -105,6 +105,16 @@ def small_run():
     return train_small_run()
 
 
+def results(folder):
+    """The contents of every result in a folder that is compared byte for byte, by path."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for root in ("cache", "results")
+        for path in sorted((folder / root).rglob("*"))
+        if path.suffix in (".pkl", ".parquet", ".csv", ".pdf", ".png")
+    }
+
+
 def copy_repository(folder):
     """Copy the repository to ``folder``, but for .git and what .gitignore names."""
     lines = (REPOSITORY / ".gitignore").read_text().splitlines()

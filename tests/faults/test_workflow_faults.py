@@ -7,7 +7,7 @@ import time
 
 import pytest
 import yaml
-from conftest import SNAKEMAKE, copy_repository, snakemake
+from conftest import SNAKEMAKE, copy_repository, results, snakemake
 
 # `make faults` deals out single tests, but for those of a group.
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
@@ -31,16 +31,6 @@ def repository(folder):
     copy_repository(folder)
     (folder / "config" / "config.yaml").write_text(yaml.safe_dump(SMALL))
     return folder
-
-
-def results(folder):
-    """Every file that is compared byte for byte."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for root in ("cache", "results")
-        for path in sorted((folder / root).rglob("*"))
-        if path.suffix in (".pkl", ".parquet", ".csv", ".pdf", ".png")
-    }
 
 
 def start(folder):

@@ -9,6 +9,7 @@ import os
 import site
 from collections.abc import MutableMapping
 from pathlib import Path
+from typing import Any
 
 # By these a library takes the instructions of another processor. They stay, because people compare processors with
 # them, and are part of the provenance.
@@ -41,6 +42,14 @@ _SET = {
     # Without a screen, and outside Jupyter, whose backend a job may lack.
     "MPLBACKEND": "agg",
 }
+
+
+def uses_conda(workflow: Any) -> bool:
+    """Tell whether jobs run in conda environments of their own.
+
+    ``workflow`` is the object of this name in a Snakefile.
+    """
+    return "conda" in map(str, workflow.deployment_settings.deployment_method)
 
 
 def set_environment_of_jobs(environment: MutableMapping[str, str], folder: Path, conda: bool) -> None:

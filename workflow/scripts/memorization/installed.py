@@ -8,6 +8,8 @@ import sys
 from importlib.util import find_spec
 from typing import Any, NoReturn
 
+from .environment import uses_conda
+
 OF_JOBS = ("torch", "numpy", "pandas", "pyarrow", "scipy", "matplotlib", "tqdm")
 ONE_ENVIRONMENT = "`make .venv/installed` once, and then"
 
@@ -18,9 +20,8 @@ def require_packages_of_jobs(workflow: Any) -> None:
     ``workflow`` is the object of this name in a Snakefile. With --use-conda jobs have Python of their own. Calls
     that run no job go on.
     """
-    with_conda = "conda" in map(str, workflow.deployment_settings.deployment_method)
     missing = _missing(OF_JOBS)
-    if with_conda or not missing or not workflow.is_main_process:
+    if uses_conda(workflow) or not missing or not workflow.is_main_process:
         return
     execute = workflow.execute
 

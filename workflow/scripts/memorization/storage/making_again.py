@@ -5,6 +5,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from ..environment import uses_conda
+
 # The options of the call of Snakemake that runs a job. Jobs have its environment, on the nodes of a cluster too.
 VARIABLE = "MEMORIZATION_OPTIONS"
 OPTIONS_UNKNOWN = " (with --configfile, --config and --use-conda, if the run had them)"
@@ -16,12 +18,12 @@ def tell_jobs_the_options(workflow: Any) -> None:
     They are those on which a result or the environment of its job depends. ``workflow`` is the object of this
     name in a Snakefile.
     """
-    deployment, configuration = workflow.deployment_settings, workflow.config_settings
+    configuration = workflow.config_settings
     options = []
-    if "conda" in map(str, deployment.deployment_method):
+    if uses_conda(workflow):
         options += ["--use-conda"]
-        if deployment.conda_prefix:
-            options += ["--conda-prefix", _shown(deployment.conda_prefix)]
+        if prefix := workflow.deployment_settings.conda_prefix:
+            options += ["--conda-prefix", _shown(prefix)]
     if configuration.configfiles:
         options += ["--configfile", *map(_shown, configuration.configfiles)]
     if configuration.config_args:

@@ -5,11 +5,10 @@ With another environment of the same versions, of conda or not, it does not.
 """
 
 from functools import cache
-from pathlib import Path
 
 import yaml
 
-ENVIRONMENTS = Path(__file__).resolve().parents[4] / "envs"
+from .commit import REPOSITORY
 
 
 def pins_of(environment: str, *libraries: str) -> str:
@@ -23,6 +22,6 @@ def pins_of(environment: str, *libraries: str) -> str:
 
 @cache
 def _pins(environment: str) -> dict[str, str]:
-    content = yaml.safe_load((ENVIRONMENTS / f"{environment}.yaml").read_text(encoding="utf-8"))
+    content = yaml.safe_load((REPOSITORY / "envs" / f"{environment}.yaml").read_text(encoding="utf-8"))
     (by_pip,) = [entry["pip"] for entry in content["dependencies"] if isinstance(entry, dict)]
     return dict(pin.split("==") for pin in by_pip)
