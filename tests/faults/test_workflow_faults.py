@@ -99,3 +99,21 @@ def test_the_workflow_killed_with_its_jobs_goes_on_by_itself_to_the_same_bytes(b
     assert results(folder) == results(beside_another[0])
     left = [path for path in (folder / "cache").rglob("*") if ".tmp" in path.name or "checkpoint" in path.name]
     assert left == []
+
+
+def test_what_a_job_makes_after_snakemake_was_killed_is_noted_without_training_again(beside_another, tmp_path):
+    folder = repository(tmp_path)
+    process = start(folder)
+    wait_for("cache/freeze/*/*.checkpoint.pkl", folder, process)
+    # Alone: the training goes on.
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    (run,) = (folder / "cache" / "freeze").iterdir()
+    while (run / f"{run.name}.lock").exists():
+        time.sleep(0.05)
+    assert (run / f"{run.name}.pkl").exists()
+    snakemake(folder, "--cores", "2", FIGURE)
+    log = (run / f"{run.name}.log").read_text()
+    assert "going on from the checkpoint after iteration 2000" in log
+    assert "train loss" not in log
+    assert results(folder) == results(beside_another[0])

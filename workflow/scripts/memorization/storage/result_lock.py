@@ -38,14 +38,8 @@ def hold_result(result: str | Path) -> Iterator[None]:
     path = Path(result).with_name(f"{Path(result).stem}.lock")
     me = this_job()
     content = json.dumps(me)
-    told = False
     while not _created(path, content):
-        if not told:
-            logger.info("%s is made by %s: waiting until it ends", Path(result).name, _name(path))
-            told = True
-        _wait_for_release(path, me)
-    if told:
-        logger.info("going on: the other job does not make it any more")
+        _wait_for_release(path, Path(result).name, me)
     ended = threading.Event()
     thread = threading.Thread(target=_show_life, args=(path, content, ended), daemon=True)
     thread.start()
@@ -98,18 +92,21 @@ def _created(path: Path, content: str) -> bool:
     return True
 
 
-def _wait_for_release(path: Path, me: dict[str, Any]) -> None:
+def _wait_for_release(path: Path, result: str, me: dict[str, Any]) -> None:
     """Wait until the lock is released, or remove it if its holder is dead."""
-    seen, looks = None, 0
+    seen, looks, told = None, 0, False
     while (now := _sign_of(path)) is not None:
         looks = looks + 1 if now == seen else 0
         seen, content = now, now[0]
         if _is_dead(_parsed(content), me) or looks > LOOKS:
-            logger.info("the job that held the lock is dead: %s", _name(path))
+            logger.info("the job that made %s is dead: %s", result, _name(path))
             # Unless another job that waits has been faster.
             if _read(path) == content:
                 remove_if_possible(path)
             return
+        if not told:
+            logger.info("%s is made by %s: waiting until it ends", result, _name(path))
+            told = True
         time.sleep(SECONDS)
 
 

@@ -1,0 +1,70 @@
+"""What is added to Snakemake's plugin for SLURM; tests/cluster has the same on a real SLURM."""
+
+import asyncio
+import logging
+import os
+from types import SimpleNamespace
+
+import pytest
+from snakemake_executor_plugin_slurm import query_job_status
+
+from memorization import slurm_plugin
+from memorization.slurm_plugin import wait_for_jobs_of_earlier_calls
+
+NAME = "0af473f8-4c66-58e0-a807-16459740509c"
+
+
+@pytest.fixture
+def queue(tmp_path, monkeypatch):
+    """A program `squeue` that shows these lines once, and then no more."""
+    monkeypatch.setattr(slurm_plugin, "_SECONDS_BETWEEN_LOOKS", 0)
+    monkeypatch.chdir(tmp_path)
+
+    def shows(*lines):
+        (tmp_path / "queue").write_text("".join(f"{line}\n" for line in lines))
+        program = tmp_path / "squeue"
+        program.write_text(f"#!/bin/sh\ncat {tmp_path}/queue 2>/dev/null\nrm -f {tmp_path}/queue\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+
+    return shows
+
+
+def test_a_call_waits_for_jobs_of_its_folder_that_snakemake_has_submitted(queue, tmp_path, capsys):
+    queue(
+        f"12 {NAME} {tmp_path}", f"9 mine_{NAME} {tmp_path}", f"10 {NAME} /elsewhere", f"11 my-analysis {tmp_path}"
+    )
+    wait_for_jobs_of_earlier_calls(SimpleNamespace(name="slurm"))
+    assert not (tmp_path / "queue").exists()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("jobs of an earlier call in this folder are still in SLURM's queue: 9 12. This call")
+    assert "scancel 9 12" in line
+
+
+@pytest.mark.parametrize("executor", [None, SimpleNamespace(name="local")])
+def test_a_call_without_slurm_asks_no_queue(executor, queue, tmp_path, capsys):
+    queue(f"12 {NAME} {tmp_path}")
+    wait_for_jobs_of_earlier_calls(executor)
+    assert (tmp_path / "queue").exists()
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "answer, states",
+    [
+        ("echo '8|CANCELLED by 1000\n9|RUNNING'", {"8": "CANCELLED", "9": "RUNNING"}),
+        ("exit 1", {}),
+    ],
+)
+def test_the_plugin_gets_states_that_it_knows_and_an_answer_in_any_case(answer, states):
+    query = slurm_plugin._with_known_states(query_job_status)
+    found, seconds = asyncio.run(query(f'sh -c "{answer}"', logging.getLogger()))
+    assert found == states
+    assert seconds >= 0
+
+
+def test_only_names_of_nodes_are_excluded():
+    nodes = slurm_plugin._NamesOfNodes({"n1"})
+    nodes.add("None assigned")
+    nodes.add("n2")
+    assert nodes == {"n1", "n2"}
