@@ -32,7 +32,7 @@ SECONDS_OF_ROW = 1e-6
 
 
 def work_of_sequence(settings: Settings) -> float:
-    """Return the units of work that one sequence takes; 0 for a model that is not known here."""
+    """Return the units of work of one sequence; 0 for a model that is not known here."""
     if settings["model"] == "dam":
         N, H = settings["N"], settings["H"]
         stored = distinct_sequences(settings["K"], settings["zipf_exponent"], settings["M"])
@@ -59,13 +59,16 @@ def distinct_sequences(K: int, zipf_exponent: float, number: int) -> float:
 
 
 def seconds_of_iteration(settings: Settings, batch_size: int) -> float:
-    """Return the seconds of an iteration. Equal sequences of a batch are computed once."""
+    """Return the seconds of an iteration.
+
+    Equal sequences of a batch are computed once.
+    """
     speed = SPEEDS.get(settings["model"], Speed(0, 0))
     distinct = distinct_sequences(settings["K"], settings["zipf_exponent"], batch_size)
     return speed.iteration + speed.unit * work_of_sequence(settings) * distinct
 
 
 def seconds_of_tests(settings: Settings, times: int, sequences: int) -> float:
-    """Return the seconds of tests at so many ``times``, of so many ``sequences`` in all."""
+    """Return the seconds of tests at so many ``times``, of ``sequences`` in all."""
     speed = SPEEDS.get(settings["model"], Speed(0, 0))
     return speed.iteration * times + TEST * speed.unit * work_of_sequence(settings) * sequences

@@ -97,7 +97,7 @@ def seconds_of_run(settings: Settings, rows: dict[str, int]) -> float:
 
 
 def seconds_of_first_set(settings: Settings) -> float:
-    """Return the CPU seconds of the training before the first switch, and of its tests."""
+    """Return the CPU seconds of the first set: its training and its tests."""
     (_, length), *_ = sets_and_lengths(settings)
     epochs = length // settings["num_iters_per_epoch"]
     training = length * seconds_of_iteration(settings, settings["batch_size"])
