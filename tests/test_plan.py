@@ -12,16 +12,20 @@ from conftest import REPOSITORY, resolved_settings, snakemake, trained
 from test_dam import dam_settings
 from test_gpt import gpt_settings
 
+from memorization.configuration.cost import SECONDS_OF_TRUNK, seconds_of_iteration
 from memorization.configuration.experiments import Run
 from memorization.configuration.plan import (
     BYTES_BESIDE_RUN,
     BYTES_BESIDE_TRUNK,
     MOST_OF_RUN,
+    amount_of,
     amount_of_run,
     bytes_of_trunk,
     out_of_proportion,
     rows_of_tables,
+    seconds_of_first_set,
 )
+from memorization.configuration.settings import SETTINGS_OF_MODEL
 from memorization.storage.cache import write_pickle, write_sequences, write_table
 from memorization.training.evaluation import evaluate_run
 from memorization.training.training import Training
@@ -83,6 +87,36 @@ def test_an_experiment_out_of_proportion_is_named_with_the_setting_to_blame(sett
     assert line.endswith(f", most of it by {setting}: {value}")
     assert max(amount_of_run(runs[1].settings)[i] / MOST_OF_RUN[i] for i in range(3)) > 1
     assert out_of_proportion(runs[::2]) == []
+
+
+@pytest.mark.parametrize(
+    "model, sizes, milliseconds",
+    [
+        ("one_layer_attention", {"K": 100_000, "len_context": 100, "num_heads": 8, "batch_size": 256}, 50),
+        ("one_layer_attention", {"K": 100_000, "len_context": 100, "num_heads": 20, "batch_size": 256}, 163),
+        ("one_layer_attention", {"K": 32, "len_context": 16, "num_heads": 8, "batch_size": 256}, 3.5),
+        ("gpt", {"K": 100_000, "len_context": 100, "num_heads": 8, "num_layers": 12, "batch_size": 256}, 3235),
+        ("gpt", {"K": 100_000, "len_context": 100, "num_heads": 16, "num_layers": 24, "batch_size": 32}, 2374),
+        ("gpt", {"K": 32, "len_context": 16, "num_heads": 8, "num_layers": 1, "batch_size": 256}, 6.4),
+        ("dam", {"K": 500, "N": 50, "H": 30, "M": 3000, "batch_size": 50}, 3.6),
+        ("dam", {"K": 500, "N": 50, "H": 30, "M": 3000, "batch_size": 1000}, 22.5),
+        ("dam", {"K": 32, "N": 16, "H": 16, "M": 300, "batch_size": 64}, 0.54),
+    ],
+)
+def test_the_cost_of_an_iteration_is_what_was_measured(model, sizes, milliseconds):
+    settings = SETTINGS_OF_MODEL[model](
+        model=model, seed=0, num_iters_per_set=10, num_iters_per_epoch=10, **sizes
+    ).resolved()
+    assert milliseconds / 1.5 < 1000 * seconds_of_iteration(settings, settings["batch_size"]) < 1.5 * milliseconds
+
+
+def test_a_shared_trunk_is_paid_once():
+    settings = resolved_settings(num_switches=1) | {"num_held_out": 1000}
+    runs = [Run("group", name, settings, {}) for name in "abc"]
+    alone, together = amount_of(runs[:1], {"trunk": settings}), amount_of(runs, {"trunk": settings})
+    of_trunk = SECONDS_OF_TRUNK + seconds_of_first_set(settings)
+    assert together.seconds == pytest.approx(3 * (alone.seconds - of_trunk) + of_trunk)
+    assert alone.seconds == pytest.approx(amount_of_run(settings).seconds + SECONDS_OF_TRUNK)
 
 
 def calls_of_plan(folder, seeds):

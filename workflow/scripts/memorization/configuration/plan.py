@@ -1,12 +1,15 @@
-"""How many jobs, iterations, rows and bytes a configuration asks for.
+"""How many jobs, iterations, rows, bytes and core hours a configuration asks for.
 
 The numbers follow from the settings alone, before anything is run. The rows are exact, but for pairs of bits
-that no held-out sequence has. The bytes are those of the pickles, and for the rest those of earlier runs.
+that no held-out sequence has. The bytes are those of the pickles, and for the rest those of earlier runs. The
+hours are those of `cost`.
 """
 
+import math
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from .cost import SECONDS_OF_ROW, SECONDS_OF_RUN, SECONDS_OF_TRUNK, seconds_of_iteration, seconds_of_tests
 from .experiments import Run
 
 Settings = dict[str, Any]
@@ -40,29 +43,71 @@ class Amount(NamedTuple):
     iterations: int
     rows: int
     bytes: int
+    seconds: float
+    """Of one core, without a GPU."""
 
 
 # With more rows, the tables of a run need more memory than its job asks for (rules/evaluation.smk), and days.
-MOST_OF_RUN = Amount(iterations=10**8, rows=10**8, bytes=100 * 10**9)
+# The hours that are too many depend on the machine.
+MOST_OF_RUN = Amount(iterations=10**8, rows=10**8, bytes=100 * 10**9, seconds=math.inf)
 
 
 def amount_of(runs: Collection[Run], trunks: Mapping[str, Settings]) -> Amount:
     """Return what ``runs`` and the ``trunks`` that they share ask for together."""
     of_runs = [amount_of_run(run.settings) for run in runs]
-    shared = sum(run.settings["num_iters_per_set"] for run in runs if run.settings["num_switches"])
+    branches = [run.settings for run in runs if run.settings["num_switches"]]
+    shared = sum(settings["num_iters_per_set"] for settings in branches)
     return Amount(
         sum(amount.iterations for amount in of_runs)
         - shared
         + sum(settings["num_iters_per_set"] for settings in trunks.values()),
         sum(amount.rows for amount in of_runs),
         sum(amount.bytes for amount in of_runs) + sum(map(bytes_of_trunk, trunks.values())),
+        sum(amount.seconds for amount in of_runs)
+        - sum(map(seconds_of_first_set, branches))
+        + sum(SECONDS_OF_TRUNK + seconds_of_first_set(settings) for settings in trunks.values()),
     )
 
 
 def amount_of_run(settings: Settings) -> Amount:
     """Return what one run asks for, its trunk not counted in the bytes."""
     rows = rows_of_tables(settings)
-    return Amount(num_iterations(settings), sum(rows.values()), bytes_of_run(settings, rows))
+    return Amount(
+        num_iterations(settings), sum(rows.values()), bytes_of_run(settings, rows), seconds_of_run(settings, rows)
+    )
+
+
+def seconds_of_run(settings: Settings, rows: dict[str, int]) -> float:
+    """Return the CPU seconds of the jobs of a run, its trunk among them.
+
+    Its tables have so many ``rows``.
+    """
+    later_sets = [(sets, length) for sets, length in sets_and_lengths(settings) if sets.start]
+    later = sum(len(sets) * length for sets, length in later_sets)
+    epochs = later // settings["num_iters_per_epoch"]
+    # A sequence has a row for each test, and for each kind of weights that it is evaluated under.
+    tests = rows["epochs"] - tests_of_first_set(settings)
+    return (
+        SECONDS_OF_RUN
+        + seconds_of_first_set(settings)
+        + later * seconds_of_iteration(settings, settings["batch_size_after_switch"])
+        + seconds_of_tests(settings, epochs, tests + rows["evaluation"])
+        + SECONDS_OF_ROW * sum(rows.values())
+    )
+
+
+def seconds_of_first_set(settings: Settings) -> float:
+    """Return the CPU seconds of the first set: its training and its tests."""
+    (_, length), *_ = sets_and_lengths(settings)
+    epochs = length // settings["num_iters_per_epoch"]
+    training = length * seconds_of_iteration(settings, settings["batch_size"])
+    return training + seconds_of_tests(settings, epochs, tests_of_first_set(settings))
+
+
+def tests_of_first_set(settings: Settings) -> int:
+    """Return how many sequences are tested before the first switch, each time counted."""
+    (_, length), *_ = sets_and_lengths(settings)
+    return length // settings["num_iters_per_epoch"] * -(-settings["K"] // settings["test_stride"])
 
 
 def sets_and_lengths(settings: Settings) -> list[tuple[range, int]]:
@@ -204,7 +249,7 @@ def bytes_of_trunk(settings: Settings) -> int:
     """Return the bytes of the files of the trunk of a run."""
     saved = len(settings["saved_iters"])
     epochs = settings["num_iters_per_set"] // settings["num_iters_per_epoch"]
-    tests = epochs * -(-settings["K"] // settings["test_stride"])
+    tests = tests_of_first_set(settings)
     # The weights and two moments of each, and weights that were saved.
     states = (3 + saved) * bytes_of_state(settings) + saved * 8 * settings["K"]
     return states + bytes_of_logs(settings, epochs, tests) + 8 * settings.get("M", 0) + BYTES_BESIDE_TRUNK
@@ -258,7 +303,8 @@ def shown_amount(amount: Amount) -> str:
     """Return an amount in words."""
     return (
         f"{shown_number(amount.iterations)} iterations of training, {shown_number(amount.rows)} rows of tables, "
-        f"{shown_number(amount.bytes / 10**9)} GB in the cache"
+        f"{shown_number(amount.bytes / 10**9)} GB in the cache, "
+        f"about {shown_number(amount.seconds / 3600)} core hours without a GPU"
     )
 
 
