@@ -15,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
-from matplotlib.ticker import FixedFormatter
+from matplotlib.ticker import AutoLocator, FixedFormatter, FixedLocator
 
 # The largest figure, in inches: a page.
 PAGE = (12.6, 14.0)
@@ -68,6 +68,11 @@ class PanelFigure(Figure):
             labels = list(self.legend_entries)
             least = legend_width(labels, math.ceil(len(labels) / MOST_ROWS)) + 0.3 if labels else 0
             self.set_size_inches(min(max(size[0], MIN_WIDTH, least), PAGE[0]), min(size[1], PAGE[1]))
+        self._lay_out()
+        # The numbers at ticks follow from the height of a panel, and the height from the room for numbers: from now
+        # on they stay.
+        for axis in [ax.yaxis for ax in self.panels if isinstance(ax.yaxis.get_major_locator(), AutoLocator)]:
+            axis.set_major_locator(FixedLocator(axis.get_majorticklocs()))
         self._lay_out()
         for ax in self.axes:
             for axis in (ax.xaxis, ax.yaxis):
