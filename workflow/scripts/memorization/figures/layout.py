@@ -69,8 +69,8 @@ class PanelFigure(Figure):
             least = legend_width(labels, math.ceil(len(labels) / MOST_ROWS)) + 0.3 if labels else 0
             self.set_size_inches(min(max(size[0], MIN_WIDTH, least), PAGE[0]), min(size[1], PAGE[1]))
         self._lay_out()
-        # The numbers at ticks follow from the height of a panel, and the height from the room for numbers: from now
-        # on they stay.
+        # The numbers at ticks follow from the height of a panel, and the height from the room for numbers.
+        # From now on they stay.
         for axis in [ax.yaxis for ax in self.panels if isinstance(ax.yaxis.get_major_locator(), AutoLocator)]:
             axis.set_major_locator(FixedLocator(axis.get_majorticklocs()))
         self._lay_out()
