@@ -14,7 +14,7 @@ rule train_trunk:
     threads: number_of_threads
     resources:
         mem_mb=growing(16000),
-        runtime=growing(1440),
+        runtime=growing(1200),
         gpu=number_of_gpus,
     params:
         identity=lambda wildcards: settings_until(Stage.SWITCH, identity_of(wildcards)),
@@ -41,7 +41,7 @@ rule train:
     threads: number_of_threads
     resources:
         mem_mb=growing(16000),
-        runtime=growing(1440),
+        runtime=growing(1200),
         gpu=number_of_gpus,
     params:
         identity=lambda wildcards: settings_until(Stage.EVALUATION, identity_of(wildcards)),

@@ -6,7 +6,8 @@ import os
 from types import SimpleNamespace
 
 import pytest
-from snakemake_executor_plugin_slurm import query_job_status
+from snakemake_executor_plugin_slurm import Executor, query_job_status
+from snakemake_interface_common.exceptions import WorkflowError
 
 from memorization import slurm_plugin
 from memorization.slurm_plugin import wait_for_jobs_of_earlier_calls
@@ -37,8 +38,20 @@ def test_a_call_waits_for_jobs_of_its_folder_that_snakemake_has_submitted(queue,
     wait_for_jobs_of_earlier_calls(SimpleNamespace(name="slurm"))
     assert not (tmp_path / "queue").exists()
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("jobs of an earlier call in this folder are still in SLURM's queue: 9 12. This call")
+    assert line.startswith("jobs of an earlier call in this folder are still in SLURM's queue: 9 12. To end them")
     assert "scancel 9 12" in line
+
+
+def test_a_call_waits_until_slurm_says_which_jobs_it_has(queue, tmp_path, capsys):
+    queue()
+    (tmp_path / "queue").unlink()
+    program = tmp_path / "squeue"
+    program.write_text(
+        f"#!/bin/sh\n[ -e {tmp_path}/asked ] && exit\ntouch {tmp_path}/asked\necho away >&2\nexit 1\n"
+    )
+    wait_for_jobs_of_earlier_calls(SimpleNamespace(name="slurm"))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("SLURM does not say whether jobs of an earlier call are in its queue: away.")
 
 
 @pytest.mark.parametrize("executor", [None, SimpleNamespace(name="local")])
@@ -61,6 +74,23 @@ def test_the_plugin_gets_states_that_it_knows_and_an_answer_in_any_case(answer, 
     found, seconds = asyncio.run(query(f'sh -c "{answer}"', logging.getLogger()))
     assert found == states
     assert seconds >= 0
+
+
+def test_a_submission_of_several_jobs_that_fails_is_reported(tmp_path):
+    def no_account(job):
+        raise WorkflowError("no account 'mine'")
+
+    said = []
+    executor = SimpleNamespace(
+        slurm_logdir=tmp_path,
+        run_uuid=NAME,
+        get_account_arg=no_account,
+        logger=logging.getLogger(),
+        _report_job_error_threadsafe=lambda info, message: said.append((info.job, message)),
+    )
+    group = SimpleNamespace(name="run", is_group=lambda: True, resources={}, jobs=[])
+    slurm_plugin._with_failed_submissions_of_groups(Executor.run_job)(executor, group)
+    assert said == [(group, "not submitted to SLURM: no account 'mine'")]
 
 
 def test_only_names_of_nodes_are_excluded():

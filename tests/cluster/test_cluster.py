@@ -5,12 +5,13 @@ import os
 import re
 import signal
 import subprocess
+import textwrap
 import time
 from pathlib import Path
 
 import pytest
 import yaml
-from conftest import SNAKEMAKE, copy_repository, results
+from conftest import REPOSITORY, SNAKEMAKE, copy_repository, results
 from slurm import NODES, Cluster, die_with_parent, wait_until, why_it_cannot_run
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]
@@ -39,7 +40,7 @@ CONFIGURATION = {
         "models": {
             "conditions": [{"model": "one_layer_attention"}, {"model": "gpt"}, {"model": "dam"}],
             "seeds": 1,
-            "figures": ["by_epoch"],
+            "figures": ["by_epoch", "by_weights"],
         },
         "long": {
             "model": "one_layer_attention",
@@ -52,6 +53,10 @@ CONFIGURATION = {
 }  # fmt: skip
 # Small nodes, quick looks; the rest is that of the profile that is tested.
 MEMORY = {"train_trunk": 2000, "train": 2000, "evaluate_validation": 2000, "aggregate": 1000}
+# As docs/scaling.md says: GPT on the partition with GPUs, in each rule of the group of a run.
+ON_GPUS = re.search(
+    r"^ *set-resources:$.*?(?=^ *```$)", (REPOSITORY / "docs" / "scaling.md").read_text(), re.M | re.S
+)
 
 
 def repository(folder):
@@ -64,8 +69,14 @@ def repository(folder):
         "latency-wait": 5,
         "slurm-init-seconds-before-status-checks": 2,
         "seconds-between-status-checks": 1,
-        "set-resources": {rule: {"mem_mb": f"{memory} * attempt"} for rule, memory in MEMORY.items()},
     }
+    asked = yaml.safe_load(textwrap.dedent(ON_GPUS[0]))["set-resources"]
+    for rule, memory in MEMORY.items():
+        asked.setdefault(rule, {})["mem_mb"] = f"{memory} * attempt"
+    # There is no GPU: the jobs of GPT ask for one and do without.
+    for rule, wildcard in {"train_trunk": "trunk", "train": "run", "evaluate_validation": "run"}.items():
+        asked[rule]["gpu"] = f"1 if wildcards.{wildcard}.startswith('gpt') else 0"
+    settings["set-resources"] = asked
     profile.write_text(yaml.safe_dump(settings))
     return folder
 
@@ -171,17 +182,17 @@ class Run:
         return [int(start[1]) if start else 0 for start in starts]
 
 
-def accounts_of(cluster, *arguments):
-    """Return the node and the state of each job, as the accounts of the SLURM say."""
+def accounts_of(cluster, columns, *arguments):
+    """Return these columns for each job, as the accounts of the SLURM have them."""
     answer = cluster.call(
-        "sacct", "-X", "--noheader", "--parsable2", "--format=nodelist,state", "--duplicates", *arguments
+        "sacct", "-X", "--noheader", "--parsable2", f"--format={columns}", "--duplicates", *arguments
     )
     return [tuple(line.split("|")) for line in answer.stdout.splitlines()]
 
 
 def states_of(cluster, job):
     """Return the states of the attempts of a job that SLURM itself has made."""
-    return [state for _, state in accounts_of(cluster, "-j", job["slurm_job"])]
+    return [state for (state,) in accounts_of(cluster, "state", "-j", job["slurm_job"])]
 
 
 @pytest.fixture(scope="module")
@@ -212,11 +223,21 @@ def folder(tmp_path_factory):
 def test_all_models_run_on_both_nodes(cluster, folder, local_call):
     with Call(folder, cluster, "models") as call:
         assert call.wait() == 0, call.printed()
-    accounts = accounts_of(cluster)
+    accounts = accounts_of(cluster, "nodelist,state")
     assert {node for node, _ in accounts} == set(NODES)
     assert {state for _, state in accounts} == {"COMPLETED"}
-    # The trunks, the runs with all their stages, and the tables with the figure.
-    assert len(accounts) == 3 + 3 + 1
+    # The trunks, the runs with all their stages, the tables, and the figures.
+    assert len(accounts) == 3 + 3 + 1 + 1
+    # The parts of a submission run one after another. The trunk and the run of GPT are where the GPUs are.
+    asked = accounts_of(cluster, "partition,reqmem,reqcpus,timelimit,reqtres")
+    of_trunks, of_runs = ("2000M", "1", "20:00:00"), ("2000M", "1", "22:15:00")
+    of_tables, of_figures = ("1000M", "1", "02:00:00"), ("1000M", "1", "00:40:00")
+    expected = (
+        [("main", *of_trunks)] * 2 + [("main", *of_runs)] * 2 + [("main", *of_tables), ("main", *of_figures)]
+    )
+    expected += [("gpu", *of_trunks), ("gpu", *of_runs)]
+    assert sorted(job[:4] for job in asked) == sorted(expected)
+    assert all(("gres/gpu" in tres) == (partition == "gpu") for partition, *_, tres in asked)
     assert {path.name.split("_seed")[0] for path in folder.glob("cache/models/*/*_evaluation.parquet")} == {
         "one_layer_attention", "gpt", "dam",
     }  # fmt: skip
@@ -302,10 +323,7 @@ def test_a_job_over_its_memory_is_tried_again_with_more(cluster, folder, equals_
     ) as call:
         assert call.wait() == 0, call.printed()
     first, second = re.findall(r"submitted with SLURM jobid (\d+) \(log: (.*)\)", call.printed())
-    asked = cluster.call(
-        "sacct", "-X", "--noheader", "--parsable2", "--format=reqmem", f"--jobs={first[0]},{second[0]}"
-    )
-    assert asked.stdout.split() == ["300M", "2400M"]
+    assert accounts_of(cluster, "reqmem", "-j", f"{first[0]},{second[0]}") == [("300M",), ("2400M",)]
     assert re.search("exceeded memory limit|oom", Path(first[1]).read_text(), re.IGNORECASE)
     assert len(call.said_of({"slurm_job": first[0]})) == 1
     equals_local()
@@ -319,7 +337,7 @@ def test_after_a_killed_snakemake_the_next_waits_for_the_jobs_that_still_run(clu
     with Call(folder, cluster, run.target) as call:
         assert call.wait() == 0, call.printed()
     (line,) = [line for line in call.printed().splitlines() if "of an earlier call in this folder" in line]
-    assert f"still in SLURM's queue: {job['slurm_job']}. This call goes on when they have ended" in line
+    assert f"still in SLURM's queue: {job['slurm_job']}. To end them now: scancel" in line
     assert states_of(cluster, job) == ["COMPLETED"]
     # What the job has made is noted without training again.
     assert run.starts_at() == [ITERATIONS]

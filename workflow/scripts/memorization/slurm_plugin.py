@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
+
 PLUGIN = "snakemake_executor_plugin_slurm"
 # The plugin names all jobs of a call alike.
 _NAME_OF_CALL = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
@@ -28,27 +30,44 @@ def wait_for_jobs_of_earlier_calls(executor: Any) -> None:
     """
     if getattr(executor, "name", None) != "slurm":
         return
-    told = False
-    while jobs := _jobs_of_this_folder():
-        if not told:
-            numbers = " ".join(jobs)
-            print(
-                f"jobs of an earlier call in this folder are still in SLURM's queue: {numbers}. This call goes on "
-                f"when they have ended. To end them now: scancel {numbers} (a training keeps a checkpoint)",
-                file=sys.stderr,
-                flush=True,
-            )
-            told = True
-        time.sleep(_SECONDS_BETWEEN_LOOKS)
+    told = set()
+    try:
+        while why := _why_to_wait():
+            # Once of each kind, although the jobs become fewer.
+            kind = why.partition(":")[0]
+            if kind not in told:
+                print(f"{why}. This call waits, and goes on by itself", file=sys.stderr, flush=True)
+            told.add(kind)
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+    except KeyboardInterrupt:
+        raise SystemExit("interrupted before anything was submitted; jobs of earlier calls go on") from None
+
+
+def _why_to_wait() -> str | None:
+    """Return why this call cannot begin, if it cannot."""
+    try:
+        jobs = _jobs_of_this_folder()
+    except FileNotFoundError:
+        # No `squeue`: Snakemake itself says so.
+        return None
+    except subprocess.CalledProcessError as error:
+        return f"SLURM does not say whether jobs of an earlier call are in its queue: {error.stderr.strip()}"
+    if not jobs:
+        return None
+    numbers = " ".join(jobs)
+    return (
+        f"jobs of an earlier call in this folder are still in SLURM's queue: {numbers}. To end them now: scancel "
+        f"{numbers} (a training keeps a checkpoint)"
+    )
 
 
 def _jobs_of_this_folder() -> list[str]:
-    """Return the numbers of the queued jobs that calls in this folder submitted."""
+    """Return the numbers of the queued jobs that calls in this folder submitted.
+
+    Raises `subprocess.CalledProcessError` if SLURM does not answer.
+    """
     command = ["squeue", "--noheader", f"--user={os.getuid()}", "--format=%A %j %Z"]
-    try:
-        lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-    except (OSError, subprocess.CalledProcessError):
-        return []
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     jobs = [line.split(maxsplit=2) for line in lines]
     return sorted(
         {
@@ -63,12 +82,14 @@ def _jobs_of_this_folder() -> list[str]:
 def mend_slurm_plugin() -> None:
     """Mend the plugin if it is loaded, as in each main process if it is installed."""
     plugin = sys.modules.get(PLUGIN)
-    if plugin is None:
+    # Two modules of a workflow can be this one.
+    if plugin is None or hasattr(plugin.query_job_status, "__wrapped__"):
         return
     plugin.query_job_status = _with_known_states(plugin.query_job_status)
     executor = plugin.Executor
     executor.__post_init__ = _with_names_of_nodes(executor.__post_init__)
     executor.report_job_error = _with_reason_of_groups(executor.report_job_error)
+    executor.run_job = _with_failed_submissions_of_groups(executor.run_job)
 
 
 def _with_known_states(query: Any) -> Any:
@@ -125,3 +146,21 @@ def _with_reason_of_groups(method: Any) -> Any:
         method(self, job_info, msg=msg, **kwargs)
 
     return report_job_error
+
+
+def _with_failed_submissions_of_groups(method: Any) -> Any:
+    """Return ``method`` so that a group of jobs that cannot be submitted is reported.
+
+    To report it, the plugin asks for the rule of the job, which a group does not have. The error that follows ends
+    a thread that nobody looks at, and Snakemake would wait without end.
+    """
+
+    @functools.wraps(method)
+    def run_job(self: Any, job: Any) -> None:
+        try:
+            method(self, job)
+        except Exception as error:
+            reason = error.__context__ or error
+            self._report_job_error_threadsafe(SubmittedJobInfo(job), f"not submitted to SLURM: {reason}")
+
+    return run_job
