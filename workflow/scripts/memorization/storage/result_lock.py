@@ -31,9 +31,8 @@ def hold_result(result: str | Path) -> Iterator[None]:
     """Hold the lock of the file ``result`` that a job makes.
 
     It is ``<stem>.lock`` beside the file. If another job holds it, the log says which one, and this job waits. It
-    takes the lock over if the other is dead: its process on this machine has ended, it was an earlier attempt of
-    the same SLURM job, or it gives no sign of life for a minute. A holder that finds its lock taken over (it was
-    suspended, say) stops itself by SIGTERM.
+    takes the lock over if the other is dead: its process on this machine has ended, or it gives no sign of life for
+    a minute. A holder that finds its lock taken over (it was suspended, say) stops itself by SIGTERM.
     """
     path = Path(result).with_name(f"{Path(result).stem}.lock")
     me = this_job()
@@ -60,7 +59,6 @@ def this_job() -> dict[str, Any]:
         "process_start": _start_of(os.getpid()),
         "slurm_job": os.environ.get("SLURM_JOB_ID"),
         "slurm_node": os.environ.get("SLURMD_NODENAME"),
-        "slurm_restart": os.environ.get("SLURM_RESTART_COUNT", "0"),
         "since": time.strftime("%Y-%m-%d %H:%M"),
     }
 
@@ -114,10 +112,9 @@ def _is_dead(holder: dict[str, Any], me: dict[str, Any]) -> bool:
     """Tell whether the holder is known to be dead."""
     if not holder:
         return False
-    if holder["host"] == me["host"] and holder["process_start"] is not None:
-        return _start_of(holder["process"]) != holder["process_start"]
-    same_job = holder["slurm_job"] is not None and holder["slurm_job"] == me["slurm_job"]
-    return same_job and holder["slurm_restart"] != me["slurm_restart"]
+    if holder["host"] != me["host"] or holder["process_start"] is None:
+        return False
+    return _start_of(holder["process"]) != holder["process_start"]
 
 
 def _start_of(process: int) -> str | None:
