@@ -49,6 +49,37 @@ def test_a_lock_whose_holder_is_known_to_be_dead_is_taken_at_once(holder, tmp_pa
     assert seconds_to_take(tmp_path) < 1.9
 
 
+def refuse(*call):
+    raise PermissionError
+
+
+@pytest.mark.parametrize(
+    "holder",
+    [
+        {"pid_namespace": "pid:[1]", "process": 2**22 + 1},
+        {"pid_namespace": "pid:[1]", "process_start": "1"},
+        {"of_another_user": True, "process": 2**22 + 1},
+    ],
+    ids=["unseen in another container", "its number is another one's here", "hidden, of another user"],
+)
+def test_a_holder_that_cannot_be_seen_is_not_taken_for_dead(holder, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(result_lock, "SECONDS", 0.005)
+    if holder.pop("of_another_user", False):
+        monkeypatch.setattr(os, "kill", refuse)
+    held_by(tmp_path, **holder)
+    with caplog.at_level("INFO"):
+        seconds_to_take(tmp_path)
+    assert "waiting until it ends" in caplog.text
+
+
+def test_a_lock_says_since_when_it_is_held_and_not_since_when_it_was_waited_for(tmp_path, monkeypatch):
+    times = iter(["11:00", "12:00"])
+    monkeypatch.setattr(time, "strftime", lambda format: next(times, "13:00"))
+    held_by(tmp_path, process=2**22 + 1)
+    with hold_result(tmp_path / "run.pkl"):
+        assert json.loads((tmp_path / "run.lock").read_text())["since"] == "13:00"
+
+
 def test_a_lock_of_another_machine_is_taken_when_it_gives_no_sign_of_life(tmp_path):
     path = held_by(tmp_path, host="elsewhere")
     alive = threading.Event()

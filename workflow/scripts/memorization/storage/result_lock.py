@@ -31,14 +31,13 @@ def hold_result(result: str | Path) -> Iterator[None]:
     """Hold the lock of the file ``result`` that a job makes.
 
     It is ``<stem>.lock`` beside the file. If another job holds it, the log says which one, and this job waits. It
-    takes the lock over if the other is dead: its process on this machine has ended, or it gives no sign of life for
-    a minute. A holder that finds its lock taken over (it was suspended, say) stops itself by SIGTERM.
+    takes the lock over if the other is dead: its process on this machine has ended, or it gives no sign of life
+    for a minute. A holder that finds its lock taken over (it was suspended, say) stops itself by SIGTERM.
     """
     path = Path(result).with_name(f"{Path(result).stem}.lock")
-    me = this_job()
-    content = json.dumps(me)
-    while not _created(path, content):
-        _wait_for_release(path, Path(result).name, me)
+    # At each try, since it says when the lock was taken.
+    while not _created(path, content := json.dumps(this_job())):
+        _wait_for_release(path, Path(result).name)
     ended = threading.Event()
     thread = threading.Thread(target=_show_life, args=(path, content, ended), daemon=True)
     thread.start()
@@ -55,12 +54,20 @@ def this_job() -> dict[str, Any]:
     """Return what tells this job from others, and what a person needs to find it."""
     return {
         "host": socket.gethostname(),
+        "pid_namespace": _pid_namespace(),
         "process": os.getpid(),
         "process_start": _start_of(os.getpid()),
         "slurm_job": os.environ.get("SLURM_JOB_ID"),
         "slurm_node": os.environ.get("SLURMD_NODENAME"),
         "since": time.strftime("%Y-%m-%d %H:%M"),
     }
+
+
+def _pid_namespace() -> str | None:
+    """Return within which processes the number of this one holds; None without /proc."""
+    with suppress(OSError):
+        return os.readlink("/proc/self/ns/pid")
+    return None
 
 
 def _name(path: Path) -> str:
@@ -90,13 +97,13 @@ def _created(path: Path, content: str) -> bool:
     return True
 
 
-def _wait_for_release(path: Path, result: str, me: dict[str, Any]) -> None:
+def _wait_for_release(path: Path, result: str) -> None:
     """Wait until the lock is released, or remove it if its holder is dead."""
     seen, looks, told = None, 0, False
     while (now := _sign_of(path)) is not None:
         looks = looks + 1 if now == seen else 0
         seen, content = now, now[0]
-        if _is_dead(_parsed(content), me) or looks > LOOKS:
+        if _is_dead(_parsed(content)) or looks > LOOKS:
             logger.info("the job that made %s is dead: %s", result, _name(path))
             # Unless another job that waits has been faster.
             if _read(path) == content:
@@ -108,13 +115,29 @@ def _wait_for_release(path: Path, result: str, me: dict[str, Any]) -> None:
         time.sleep(SECONDS)
 
 
-def _is_dead(holder: dict[str, Any], me: dict[str, Any]) -> bool:
-    """Tell whether the holder is known to be dead."""
-    if not holder:
+def _is_dead(holder: dict[str, Any]) -> bool:
+    """Tell whether the holder is known to be dead.
+
+    That is so only if its process, were it alive, could be seen from here. Two containers on a machine may have
+    one host name.
+    """
+    me = this_job()
+    if not holder or any(holder.get(key) != me[key] for key in ("host", "pid_namespace")):
         return False
-    if holder["host"] != me["host"] or holder["process_start"] is None:
+    if holder["process_start"] is None or _is_of_another_user(holder["process"]):
         return False
     return _start_of(holder["process"]) != holder["process_start"]
+
+
+def _is_of_another_user(process: int) -> bool:
+    """Tell whether a process is there that belongs to another user: /proc may hide it."""
+    try:
+        os.kill(process, 0)
+    except PermissionError:
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def _start_of(process: int) -> str | None:
