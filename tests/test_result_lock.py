@@ -1,10 +1,12 @@
 """One job at a time makes a result, on all machines of a shared file system."""
 
+import errno
 import json
 import os
 import signal
 import threading
 import time
+from contextlib import contextmanager
 
 import pytest
 
@@ -115,3 +117,64 @@ def test_a_holder_whose_lock_was_taken_over_ends_and_leaves_the_lock_of_the_othe
 def test_a_lock_that_cannot_be_written_names_its_file(tmp_path):
     with pytest.raises(OSError, match=r"No such file.*absent/run\.lock"):
         seconds_to_take(tmp_path / "absent")
+
+
+@contextmanager
+def failing(monkeypatch, times):
+    """Let the next reads of a lock fail so often, as those of a network file system may; it yields what is left."""
+    left, real = [errno.ESTALE] * times, open
+
+    def open_or_fail(path, *mode, **keywords):
+        if str(path).endswith(".lock") and left:
+            raise OSError(left.pop(), "Stale file handle")
+        return real(path, *mode, **keywords)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("builtins.open", open_or_fail)
+        yield left
+
+
+def wait_until(condition):
+    end = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+def test_a_holder_keeps_its_lock_if_that_cannot_be_read_for_a_moment(tmp_path, monkeypatch):
+    monkeypatch.setattr(result_lock, "SECONDS", 0.005)
+    path = tmp_path / "run.lock"
+    with hold_result(tmp_path / "run.pkl"):
+        with failing(monkeypatch, 5) as left:
+            wait_until(lambda: not left)
+        content, date = path.read_text(), path.stat().st_mtime_ns
+        wait_until(lambda: path.stat().st_mtime_ns > date)
+        assert path.read_text() == content
+    assert not path.exists()
+
+
+def test_a_holder_creates_a_lock_again_that_was_deleted(tmp_path, monkeypatch):
+    monkeypatch.setattr(result_lock, "SECONDS", 0.005)
+    path = tmp_path / "run.lock"
+    with hold_result(tmp_path / "run.pkl"):
+        content = path.read_text()
+        path.unlink()
+        wait_until(lambda: path.exists() and path.read_text() == content)
+
+
+def test_a_job_that_waits_goes_on_if_the_lock_cannot_be_read_for_a_moment(tmp_path, monkeypatch):
+    monkeypatch.setattr(result_lock, "SECONDS", 0.005)
+    path = held_by(tmp_path, process=2**22 + 1)
+    with failing(monkeypatch, result_lock.LOOKS) as left:
+        seconds_to_take(tmp_path)
+        assert left == []
+    assert not path.exists()
+
+
+def test_a_lock_that_can_never_be_read_ends_the_job_and_names_its_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(result_lock, "SECONDS", 0.005)
+    held_by(tmp_path)
+    # A read more than it waits for, and no second round.
+    with failing(monkeypatch, 1000) as left, pytest.raises(OSError, match=r"Stale file handle.*run\.lock"):
+        seconds_to_take(tmp_path)
+    assert 1000 - len(left) == result_lock.LOOKS + 1

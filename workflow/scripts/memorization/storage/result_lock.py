@@ -46,8 +46,10 @@ def hold_result(result: str | Path) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
-        if _read(path) == content:
-            remove_if_possible(path)
+        # If it cannot be read, it stays; the result is made all the same.
+        with suppress(OSError):
+            if _read(path) == content:
+                remove_if_possible(path)
 
 
 def this_job() -> dict[str, Any]:
@@ -70,9 +72,8 @@ def _pid_namespace() -> str | None:
     return None
 
 
-def _name(path: Path) -> str:
-    """Return the name of the holder for a person, and since when it holds the lock."""
-    holder = _parsed(_read(path))
+def _name(holder: dict[str, Any], path: Path) -> str:
+    """Return the name of a holder for a person, and since when it holds the lock."""
     if not holder:
         return f"another job ({path})"
     host = holder["slurm_node"] or holder["host"]
@@ -100,19 +101,34 @@ def _created(path: Path, content: str) -> bool:
 def _wait_for_release(path: Path, result: str) -> None:
     """Wait until the lock is released, or remove it if its holder is dead."""
     seen, looks, told = None, 0, False
-    while (now := _sign_of(path)) is not None:
+    while (now := _sign_when_answered(path)) is not None:
         looks = looks + 1 if now == seen else 0
         seen, content = now, now[0]
-        if _is_dead(_parsed(content)) or looks > LOOKS:
-            logger.info("the job that made %s is dead: %s", result, _name(path))
-            # Unless another job that waits has been faster.
-            if _read(path) == content:
-                remove_if_possible(path)
+        holder = _parsed(content)
+        if _is_dead(holder) or looks > LOOKS:
+            logger.info("the job that made %s is dead: %s", result, _name(holder, path))
+            with errors_name(path):
+                # Unless another job that waits has been faster.
+                if _read(path) == content:
+                    path.unlink(missing_ok=True)
             return
         if not told:
-            logger.info("%s is made by %s: waiting until it ends", result, _name(path))
+            logger.info("%s is made by %s: waiting until it ends", result, _name(holder, path))
             told = True
         time.sleep(SECONDS)
+
+
+def _sign_when_answered(path: Path) -> tuple[str, int] | None:
+    """Return `_sign_of` the lock, as soon as the file system answers.
+
+    Raises `OSError` with the name of the lock if it does not answer for a minute.
+    """
+    for _ in range(LOOKS):
+        with suppress(OSError):
+            return _sign_of(path)
+        time.sleep(SECONDS)
+    with errors_name(path):
+        return _sign_of(path)
 
 
 def _is_dead(holder: dict[str, Any]) -> bool:
@@ -158,29 +174,24 @@ def _start_of(process: int) -> str | None:
 def _show_life(path: Path, content: str, ended: threading.Event) -> None:
     """Change the date of the lock every few seconds, as long as it is this job's."""
     while not ended.wait(SECONDS):
-        if (now := _read(path)) == content:
-            # A file system that does not answer now may do so later.
-            with suppress(OSError):
+        # A file system that does not answer now may do so at the next look.
+        with suppress(OSError):
+            now = _read(path)
+            if now == content:
                 os.utime(path)
-        elif now is not None or not path.parent.exists() or not _created_again(path, content):
-            logger.warning("another job has taken the lock over: %s", _name(path))
-            os.kill(os.getpid(), signal.SIGTERM)
-            return
-
-
-def _created_again(path: Path, content: str) -> bool:
-    """Create the lock again if somebody has deleted it by hand."""
-    with suppress(OSError):
-        return _created(path, content)
-    return True
+            elif now is None:
+                # Somebody has deleted it by hand. If another job is faster, the next look tells.
+                _created(path, content)
+            elif holder := _parsed(now):
+                logger.warning("another job has taken the lock over: %s", _name(holder, path))
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
 
 
 def _read(path: Path) -> str | None:
     """Return the content of the lock, or None if there is none."""
-    try:
-        return path.read_text()
-    except OSError:
-        return None
+    sign = _sign_of(path)
+    return sign and sign[0]
 
 
 def _sign_of(path: Path) -> tuple[str, int] | None:
@@ -191,7 +202,7 @@ def _sign_of(path: Path) -> tuple[str, int] | None:
     try:
         with open(path) as file:
             return file.read(), os.fstat(file.fileno()).st_mtime_ns
-    except OSError:
+    except FileNotFoundError:
         return None
 
 
