@@ -4,11 +4,14 @@ import errno
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager
 
 import pytest
+from conftest import REPOSITORY
 
 from memorization.storage import result_lock
 from memorization.storage.result_lock import hold_result, this_job
@@ -24,6 +27,7 @@ def soon(monkeypatch):
 def held_by(folder, **changed):
     """Write the lock of a job with these entries, and return its path."""
     path = folder / "run.lock"
+    folder.mkdir(exist_ok=True)
     path.write_text(json.dumps(this_job() | changed))
     return path
 
@@ -99,19 +103,53 @@ def test_a_lock_of_another_machine_is_taken_when_it_gives_no_sign_of_life(tmp_pa
     thread.join()
 
 
-def test_a_holder_whose_lock_was_taken_over_ends_and_leaves_the_lock_of_the_other(tmp_path):
-    received = []
-    before = signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
-    try:
-        with hold_result(tmp_path / "run.pkl"):
-            path = held_by(tmp_path, host="elsewhere")
-            end = time.monotonic() + 5
-            while not received and time.monotonic() < end:
-                time.sleep(0.01)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    assert received == [signal.SIGTERM]
+HOLDER = """
+import logging, os, signal, sys, time
+from memorization.storage import result_lock
+result_lock.SECONDS = float(sys.argv[2])
+logging.basicConfig()
+# As a training that finishes its iteration and writes a checkpoint.
+signal.signal(signal.SIGTERM, lambda number, frame: print("writes", flush=True))
+with result_lock.hold_result(sys.argv[1]):
+    print("holds", flush=True)
+    sys.stdin.read()
+    result_lock.end_if_taken_over(sys.argv[1])
+    print("writes", flush=True)
+"""
+
+
+def start_holder(result, seconds):
+    """Start a process that holds the lock, looks at it so often, and writes when its input ends."""
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, result, str(seconds)],
+        cwd=REPOSITORY / "workflow" / "scripts",
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert holder.stdout.readline() == "holds\n"
+    return holder
+
+
+@pytest.mark.parametrize("seconds", [0.01, 100], ids=["at the next look", "before the next look, when it writes"])
+def test_a_holder_whose_lock_was_taken_over_ends_and_writes_nothing(seconds, tmp_path):
+    holder = start_holder(tmp_path / "run.pkl", seconds)
+    # In one step, as a lock is removed and created again.
+    path = held_by(tmp_path / "other", host="elsewhere").replace(tmp_path / "run.lock")
+    if seconds < 1:
+        assert holder.wait(10) == -signal.SIGKILL
+    written, said = holder.communicate(timeout=10)
+    assert holder.returncode == -signal.SIGKILL
+    assert written == ""
+    assert "another job has taken the lock over, this one ends: process" in said
     assert json.loads(path.read_text())["host"] == "elsewhere"
+
+
+def test_a_holder_that_keeps_its_lock_writes(tmp_path):
+    holder = start_holder(tmp_path / "run.pkl", 100)
+    assert holder.communicate(timeout=10)[0] == "writes\n"
+    assert holder.returncode == 0
 
 
 def test_a_lock_that_cannot_be_written_names_its_file(tmp_path):
@@ -121,7 +159,7 @@ def test_a_lock_that_cannot_be_written_names_its_file(tmp_path):
 
 @contextmanager
 def failing(monkeypatch, times):
-    """Let the next reads of a lock fail so often, as those of a network file system may; it yields what is left."""
+    """Let the next reads of a lock fail, so often, as on a network file system; it yields the failures left."""
     left, real = [errno.ESTALE] * times, open
 
     def open_or_fail(path, *mode, **keywords):

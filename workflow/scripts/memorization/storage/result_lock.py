@@ -32,9 +32,9 @@ def hold_result(result: str | Path) -> Iterator[None]:
 
     It is ``<stem>.lock`` beside the file. If another job holds it, the log says which one, and this job waits. It
     takes the lock over if the other is dead: its process on this machine has ended, or it gives no sign of life
-    for a minute. A holder that finds its lock taken over (it was suspended, say) stops itself by SIGTERM.
+    for a minute. A holder that finds its lock taken over (it was suspended, say) ends at once and writes nothing.
     """
-    path = Path(result).with_name(f"{Path(result).stem}.lock")
+    path = _lock_of(result)
     # At each try, since it says when the lock was taken.
     while not _created(path, content := json.dumps(this_job())):
         _wait_for_release(path, Path(result).name)
@@ -50,6 +50,27 @@ def hold_result(result: str | Path) -> Iterator[None]:
         with suppress(OSError):
             if _read(path) == content:
                 remove_if_possible(path)
+
+
+def end_if_taken_over(result: str | Path) -> None:
+    """End this process at once if another job holds the lock of ``result``.
+
+    A job that was suspended asks this before it writes: its thread may not have looked yet. (It may still be
+    suspended between this and the write.) If the lock cannot be read, or nobody holds it, the job goes on.
+    """
+    with suppress(OSError):
+        _end_if_of_another(_lock_of(result), _parsed(_read(_lock_of(result))))
+
+
+def _end_if_of_another(path: Path, holder: dict[str, Any]) -> None:
+    """Kill this process if the lock has another holder: a signal that it heeds would let it write once more."""
+    if holder and any(holder.get(key) != value for key, value in this_job().items() if key != "since"):
+        logger.warning("another job has taken the lock over, this one ends: %s", _name(holder, path))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _lock_of(result: str | Path) -> Path:
+    return Path(result).with_name(f"{Path(result).stem}.lock")
 
 
 def this_job() -> dict[str, Any]:
@@ -182,10 +203,8 @@ def _show_life(path: Path, content: str, ended: threading.Event) -> None:
             elif now is None:
                 # Somebody has deleted it by hand. If another job is faster, the next look tells.
                 _created(path, content)
-            elif holder := _parsed(now):
-                logger.warning("another job has taken the lock over: %s", _name(holder, path))
-                os.kill(os.getpid(), signal.SIGTERM)
-                return
+            else:
+                _end_if_of_another(path, _parsed(now))
 
 
 def _read(path: Path) -> str | None:
