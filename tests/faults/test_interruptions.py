@@ -327,6 +327,7 @@ def test_a_checkpoint_of_other_settings_is_set_aside(stopped, references, tmp_pa
         changed.settings["weight_decay"] = 0.1
         assert changed.run("train") == 0
     assert "its settings are others" in log_of_training(run)
+    assert "another attempt" not in log_of_training(run)
     assert run.files() == uninterrupted.files() != references[model].up_to("train")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..storage.cache import read_checked_pickle, write_checked_pickle
 from ..storage.checkpoint_files import checkpoint_of
+from ..storage.log import forget_earlier_attempts, keep_attempts
 from ..storage.result_lock import end_if_taken_over
 from ..storage.unpickling import DamagedPickleError
 from .training import Training
@@ -58,9 +59,11 @@ class Checkpoint:
         """Return the training as it was at the checkpoint.
 
         If there is no checkpoint, it is the training that ``start`` makes. A checkpoint that is damaged, or was
-        made with other code or settings, is renamed and not used. The log says why. Raises `FloatingPointError` if
-        the training is known to diverge: another attempt would do so again.
+        made with other code or settings, is renamed and not used. The log says why. It keeps what earlier attempts
+        wrote with the same code and settings. Raises `FloatingPointError` if the training is known to diverge:
+        another attempt would do so again.
         """
+        keep_attempts()
         training = start()
         if not self.path.exists():
             return training
@@ -79,6 +82,7 @@ class Checkpoint:
                 training.restore(content["training"])
                 logger.info("going on from the checkpoint after iteration %d", training.iteration)
                 return training
+            forget_earlier_attempts()
         aside = self.path.with_name(f"{self.path.name}.set_aside")
         os.replace(self.path, aside)
         logger.warning("the checkpoint is not used, %s; it is now %s", wrong, aside.name)
