@@ -112,11 +112,17 @@ def test_every_run_of_the_laptops_configuration_is_planned():
     )
 
 
-def test_jobs_at_the_reference_scale_ask_for_a_gpu():
-    call = ("-n", "--forceall", "attention_control", "--configfile", "config/paper.yaml")
-    output = snakemake(REPOSITORY, *call).stdout
-    for rule in ("train", "evaluate_validation"):
-        assert re.search(rf"^rule {rule}:\n(?:    .*\n)*    resources: .*\bgpu=1\b", output, re.MULTILINE)
+def test_jobs_of_gpt_alone_ask_for_a_gpu_at_the_reference_scale():
+    call = ("-n", "--forceall", "plasticity", "--configfile", "config/paper.yaml", "--config")
+    output = snakemake(REPOSITORY, *call, "experiments={'plasticity': {'seeds': 1}}").stdout
+    models, rules = ("one_layer_attention", "gpt", "dam"), ("train_trunk", "train", "evaluate_validation")
+    asked = re.findall(
+        rf"^rule ({'|'.join(rules)}):\n(?:    .*\n)*?    wildcards: .*\b(?:run|trunk)=({'|'.join(models)})_"
+        r".*\n(?:    .*\n)*?    resources: .*\bgpu=(\d)",
+        output,
+        re.MULTILINE,
+    )
+    assert {*asked} == {(rule, model, "1" if model == "gpt" else "0") for rule in rules for model in models}
 
 
 def test_paper_is_the_reference_scale():
