@@ -219,14 +219,16 @@ def test_the_last_lines_of_a_plan_say_what_the_configuration_asks_for(ran):
     size = sum(path.stat().st_size for path in (ran / "cache").rglob("*") if path.is_file()) / 1e9
     said = re.fullmatch(
         r"the whole configuration: (\d+) jobs, 4 runs, 100 iterations of training, (\d+) rows of tables, "
-        r"([\d.]+) GB in the cache, about ([\d.]+) core hours without a GPU",
+        r"([\d.]+) GB in the cache, at most ([\d.]+) GB while it runs, about ([\d.]+) core hours without a GPU",
         whole,
     )
     # Most of it is the start of the jobs, which the plan counts as 3 seconds a run and 1.2 a trunk.
-    assert (4 * 3 + 1.2) / 3600 < float(said[4]) < 1.2 * (4 * 3 + 1.2) / 3600
+    assert (4 * 3 + 1.2) / 3600 < float(said[5]) < 1.2 * (4 * 3 + 1.2) / 3600
     # A few pairs of bits are in none of the few held-out sequences.
     assert rows <= int(said[2]) < 1.05 * rows
     assert size / 1.3 < float(said[3]) < 1.3 * size
+    # While it runs, a checkpoint is there for each run and each trunk.
+    assert float(said[3]) < float(said[4]) < 2 * float(said[3])
 
 
 def test_the_plan_is_said_once_and_not_where_it_is_in_the_way(ran):
