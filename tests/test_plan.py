@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 import yaml
-from conftest import REPOSITORY, resolved_settings, snakemake, trained
+from conftest import REPOSITORY, resolved_settings, sets_of, snakemake, trained
 from test_dam import dam_settings
 from test_gpt import gpt_settings
 
@@ -20,13 +20,17 @@ from memorization.configuration.plan import (
     MOST_OF_RUN,
     amount_of,
     amount_of_run,
+    bytes_of_checkpoint,
     bytes_of_trunk,
+    first_set_alone,
     out_of_proportion,
     rows_of_tables,
     seconds_of_first_set,
+    told_plan,
 )
 from memorization.configuration.settings import SETTINGS_OF_MODEL
 from memorization.storage.cache import write_pickle, write_sequences, write_table
+from memorization.training.checkpoints import Checkpoint
 from memorization.training.evaluation import evaluate_run
 from memorization.training.training import Training
 
@@ -38,8 +42,11 @@ SHAPES = [
 ]
 
 
+of_every_shape = pytest.mark.parametrize("shape", SHAPES, ids=["no switch", "a short last set", "two switches"])
+
+
 @pytest.mark.parametrize("model", SETTINGS)
-@pytest.mark.parametrize("shape", SHAPES, ids=["no switch", "a short last set", "two switches"])
+@of_every_shape
 def test_rows_and_bytes_are_those_that_a_run_writes(model, shape, tmp_path, one_thread):
     num_held_out = 200
     args = SETTINGS[model](num_iters_per_set=20, num_iters_per_epoch=10, **shape)
@@ -61,6 +68,16 @@ def test_rows_and_bytes_are_those_that_a_run_writes(model, shape, tmp_path, one_
         write_pickle(trunk.checkpoint(), tmp_path / "trunk.pkl")
         size = (tmp_path / "trunk.pkl").stat().st_size
         assert size / 1.5 < bytes_of_trunk(settings) - BYTES_BESIDE_TRUNK < 1.5 * size
+
+
+@pytest.mark.parametrize("model", SETTINGS)
+@of_every_shape
+def test_the_checkpoint_that_a_run_leaves_is_as_large_as_the_plan_says(model, shape, tmp_path, one_thread):
+    args = SETTINGS[model](num_iters_per_set=20, num_iters_per_epoch=10, **shape)
+    checkpoint = Checkpoint(tmp_path / "run.pkl", "code", args, seconds=300)
+    checkpoint.run(Training(args, *sets_of(args)), args["num_iters"])
+    size = checkpoint.path.stat().st_size
+    assert size / 1.2 < bytes_of_checkpoint(args) < 1.2 * size
 
 
 @pytest.mark.parametrize(
@@ -117,6 +134,19 @@ def test_a_shared_trunk_is_paid_once():
     of_trunk = SECONDS_OF_TRUNK + seconds_of_first_set(settings)
     assert together.seconds == pytest.approx(3 * (alone.seconds - of_trunk) + of_trunk)
     assert alone.seconds == pytest.approx(amount_of_run(settings).seconds + SECONDS_OF_TRUNK)
+    # So is its checkpoint, while each run has one of its own.
+    of_run, of_trunk = bytes_of_checkpoint(settings), bytes_of_checkpoint(first_set_alone(settings))
+    assert together.bytes_of_checkpoints == 3 * of_run + of_trunk
+
+
+def test_a_model_whose_speed_is_not_known_is_named_beside_the_hours():
+    settings = resolved_settings() | {"num_held_out": 1000}
+    models = ("one_layer_attention", "perceptron")
+    runs = [Run("group", model, settings | {"model": model}, {}) for model in models]
+    (line,) = told_plan(runs, {}, num_jobs=8)
+    assert line.endswith(" core hours without a GPU, and those of perceptron, whose speed is not known")
+    (line,) = told_plan(runs[:1], {}, num_jobs=5)
+    assert line.endswith(" core hours without a GPU")
 
 
 def calls_of_plan(folder, seeds):

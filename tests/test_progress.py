@@ -15,6 +15,7 @@ from contextlib import contextmanager
 import pytest
 from conftest import REPOSITORY
 
+from memorization.storage.checkpoint_files import remove_checkpoints
 from memorization.storage.log import cpu_time_logged, logged_cpu_time, start_log
 from memorization.training.progress import SECONDS_BETWEEN_LINES, progress_to
 
@@ -215,6 +216,45 @@ def test_a_new_log_replaces_that_of_an_earlier_job(tmp_path):
     with started_log(str(path)) as log:
         log.write("of this job\n")
     assert path.read_text() == "of this job\n"
+
+
+def attempt(path, *statements):
+    """Run a job that ends well; Snakemake deletes its log first."""
+    path.unlink(missing_ok=True)
+    code = "\n".join([f"log.start_log({str(path)!r})", *statements])
+    imports = "import logging; from memorization.storage import log\n"
+    subprocess.run([sys.executable, "-c", imports + code], cwd=REPOSITORY / "workflow" / "scripts", check=True)
+    return re.sub(r"\d\d:\d\d:\d\d |, .* ----", "", path.read_text()).split("\n")[:-1]
+
+
+def test_the_log_keeps_a_training_that_ended_well_until_its_checkpoint_is_removed(tmp_path):
+    path = tmp_path / "run.log"
+    attempt(path, "log.keep_attempts()", "logging.warning('trained')")
+    again = ["log.keep_attempts()", "logging.warning('from the checkpoint')"]
+    assert attempt(path, *again) == ["trained", "", "---- another attempt", "from the checkpoint"]
+    (tmp_path / "run.pkl").touch()
+    remove_checkpoints([tmp_path / "run.pkl"])
+    assert sorted(tmp_path.iterdir()) == [path, tmp_path / "run.pkl"]
+    assert attempt(path, *again) == ["from the checkpoint"]
+
+
+def test_the_log_of_another_job_keeps_no_attempt_that_ended_well(tmp_path):
+    path = tmp_path / "run.log"
+    attempt(path, "logging.warning('drawn')")
+    assert attempt(path, "logging.warning('drawn again')") == ["drawn again"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_log_of_a_training_with_other_settings_forgets_earlier_ones(tmp_path):
+    path = tmp_path / "run.log"
+    attempt(path, "log.keep_attempts()", "logging.warning('trained')")
+    lines = attempt(
+        path,
+        "logging.warning('others')",
+        "log.forget_earlier_attempts()",
+        "logging.warning('trained anew')",
+    )
+    assert lines == ["others", "trained anew"]
 
 
 def test_the_log_has_the_cpu_time_of_what_is_computed_and_not_of_what_is_waited_for(tmp_path):

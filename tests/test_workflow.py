@@ -112,11 +112,17 @@ def test_every_run_of_the_laptops_configuration_is_planned():
     )
 
 
-def test_jobs_at_the_reference_scale_ask_for_a_gpu():
-    call = ("-n", "--forceall", "attention_control", "--configfile", "config/paper.yaml")
-    output = snakemake(REPOSITORY, *call).stdout
-    for rule in ("train", "evaluate_validation"):
-        assert re.search(rf"^rule {rule}:\n(?:    .*\n)*    resources: .*\bgpu=1\b", output, re.MULTILINE)
+def test_jobs_of_gpt_alone_ask_for_a_gpu_at_the_reference_scale():
+    call = ("-n", "--forceall", "plasticity", "--configfile", "config/paper.yaml", "--config")
+    output = snakemake(REPOSITORY, *call, "experiments={'plasticity': {'seeds': 1}}").stdout
+    models, rules = ("one_layer_attention", "gpt", "dam"), ("train_trunk", "train", "evaluate_validation")
+    asked = re.findall(
+        rf"^rule ({'|'.join(rules)}):\n(?:    .*\n)*?    wildcards: .*\b(?:run|trunk)=({'|'.join(models)})_"
+        r".*\n(?:    .*\n)*?    resources: .*\bgpu=(\d)",
+        output,
+        re.MULTILINE,
+    )
+    assert {*asked} == {(rule, model, "1" if model == "gpt" else "0") for rule in rules for model in models}
 
 
 def test_paper_is_the_reference_scale():
@@ -213,14 +219,16 @@ def test_the_last_lines_of_a_plan_say_what_the_configuration_asks_for(ran):
     size = sum(path.stat().st_size for path in (ran / "cache").rglob("*") if path.is_file()) / 1e9
     said = re.fullmatch(
         r"the whole configuration: (\d+) jobs, 4 runs, 100 iterations of training, (\d+) rows of tables, "
-        r"([\d.]+) GB in the cache, about ([\d.]+) core hours without a GPU",
+        r"([\d.]+) GB in the cache, at most ([\d.]+) GB while it runs, about ([\d.]+) core hours without a GPU",
         whole,
     )
     # Most of it is the start of the jobs, which the plan counts as 3 seconds a run and 1.2 a trunk.
-    assert (4 * 3 + 1.2) / 3600 < float(said[4]) < 1.2 * (4 * 3 + 1.2) / 3600
+    assert (4 * 3 + 1.2) / 3600 < float(said[5]) < 1.2 * (4 * 3 + 1.2) / 3600
     # A few pairs of bits are in none of the few held-out sequences.
     assert rows <= int(said[2]) < 1.05 * rows
     assert size / 1.3 < float(said[3]) < 1.3 * size
+    # While it runs, a checkpoint is there for each run and each trunk.
+    assert float(said[3]) < float(said[4]) < 2 * float(said[3])
 
 
 def test_the_plan_is_said_once_and_not_where_it_is_in_the_way(ran):

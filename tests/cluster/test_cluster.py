@@ -340,7 +340,7 @@ def test_after_a_killed_snakemake_the_next_waits_for_the_jobs_that_still_run(clu
     assert f"still in SLURM's queue: {job['slurm_job']}. To end them now: scancel" in line
     assert states_of(cluster, job) == ["COMPLETED"]
     # What the job has made is noted without training again.
-    assert run.starts_at() == [ITERATIONS]
+    assert run.starts_at() == [0, ITERATIONS]
     equals_local()
 
 
@@ -355,7 +355,7 @@ def test_jobs_go_on_while_the_controller_is_away(cluster, folder, equals_local):
     # A stage of a submission cannot begin while the controller is away. The next attempt trains nothing again.
     failures = states_of(cluster, job).count("FAILED")
     assert len(call.said_of(job)) == failures
-    assert run.starts_at() == ([ITERATIONS] if failures else [0])
+    assert run.starts_at() == ([0, ITERATIONS] if failures else [0])
     equals_local()
 
 

@@ -1,5 +1,6 @@
 """Real jobs that are killed, stopped or cannot write: the same command then ends with the same bytes."""
 
+import json
 import os
 import random
 import re
@@ -268,6 +269,28 @@ def test_a_second_job_of_a_run_waits_for_the_first_and_trains_nothing_again(refe
     assert left_over(run) == []
 
 
+def test_a_training_whose_lock_was_taken_over_leaves_the_newer_checkpoint(references, tmp_path):
+    run = ready_for("train", references["dam"], tmp_path, "dam")
+    lock, checkpoint = run.folder / "run.lock", run.folder / "run.checkpoint.pkl"
+
+    def taken_over_while_suspended():
+        replace, written = os.replace, []
+
+        def replace_and_be_suspended(source, target):
+            replace(source, target)
+            written.append(target)
+            if len(written) == 9:
+                lock.write_text(json.dumps(result_lock.this_job() | {"host": "elsewhere"}))
+                checkpoint.write_bytes(b"a newer one")
+
+        os.replace = replace_and_be_suspended
+
+    assert run.run("train", taken_over_while_suspended) == -signal.SIGKILL
+    assert checkpoint.read_bytes() == b"a newer one"
+    assert json.loads(lock.read_text())["host"] == "elsewhere"
+    assert "another job has taken the lock over, this one ends" in log_of_training(run)
+
+
 @pytest.fixture
 def stopped(references, tmp_path):
     """A run whose training was killed after some iterations, and its checkpoint."""
@@ -304,6 +327,7 @@ def test_a_checkpoint_of_other_settings_is_set_aside(stopped, references, tmp_pa
         changed.settings["weight_decay"] = 0.1
         assert changed.run("train") == 0
     assert "its settings are others" in log_of_training(run)
+    assert "another attempt" not in log_of_training(run)
     assert run.files() == uninterrupted.files() != references[model].up_to("train")
 
 

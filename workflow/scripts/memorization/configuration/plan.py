@@ -9,7 +9,14 @@ import math
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from .cost import SECONDS_OF_ROW, SECONDS_OF_RUN, SECONDS_OF_TRUNK, seconds_of_iteration, seconds_of_tests
+from .cost import (
+    SECONDS_OF_ROW,
+    SECONDS_OF_RUN,
+    SECONDS_OF_TRUNK,
+    SPEEDS,
+    seconds_of_iteration,
+    seconds_of_tests,
+)
 from .experiments import Run
 
 Settings = dict[str, Any]
@@ -43,13 +50,17 @@ class Amount(NamedTuple):
     iterations: int
     rows: int
     bytes: int
+    bytes_of_checkpoints: int
+    """Beside ``bytes``, until the call of Snakemake has ended well."""
     seconds: float
     """Of one core, without a GPU."""
 
 
 # With more rows, the tables of a run need more memory than its job asks for (rules/evaluation.smk), and days.
 # The hours that are too many depend on the machine.
-MOST_OF_RUN = Amount(iterations=10**8, rows=10**8, bytes=100 * 10**9, seconds=math.inf)
+MOST_OF_RUN = Amount(
+    iterations=10**8, rows=10**8, bytes=100 * 10**9, bytes_of_checkpoints=100 * 10**9, seconds=math.inf
+)
 
 
 def amount_of(runs: Collection[Run], trunks: Mapping[str, Settings]) -> Amount:
@@ -63,6 +74,8 @@ def amount_of(runs: Collection[Run], trunks: Mapping[str, Settings]) -> Amount:
         + sum(settings["num_iters_per_set"] for settings in trunks.values()),
         sum(amount.rows for amount in of_runs),
         sum(amount.bytes for amount in of_runs) + sum(map(bytes_of_trunk, trunks.values())),
+        sum(amount.bytes_of_checkpoints for amount in of_runs)
+        + sum(bytes_of_checkpoint(first_set_alone(settings)) for settings in trunks.values()),
         sum(amount.seconds for amount in of_runs)
         - sum(map(seconds_of_first_set, branches))
         + sum(SECONDS_OF_TRUNK + seconds_of_first_set(settings) for settings in trunks.values()),
@@ -73,7 +86,11 @@ def amount_of_run(settings: Settings) -> Amount:
     """Return what one run asks for, its trunk not counted in the bytes."""
     rows = rows_of_tables(settings)
     return Amount(
-        num_iterations(settings), sum(rows.values()), bytes_of_run(settings, rows), seconds_of_run(settings, rows)
+        num_iterations(settings),
+        sum(rows.values()),
+        bytes_of_run(settings, rows),
+        bytes_of_checkpoint(settings),
+        seconds_of_run(settings, rows),
     )
 
 
@@ -211,12 +228,16 @@ def num_values(settings: Settings) -> tuple[int, int]:
     return embeddings + attention + 2 * C + mlp, embeddings + 2 * C
 
 
+def bytes_of_weights(settings: Settings) -> int:
+    """Return the bytes of the weights of a model in a pickle."""
+    entries = 12 * settings["num_layers"] + 4 if "num_layers" in settings else 3
+    return 4 * num_values(settings)[0] + BYTES_OF_ENTRY * entries
+
+
 def bytes_of_state(settings: Settings) -> int:
-    """Return the bytes of a state dict in a pickle."""
-    memory, entries = 0, 12 * settings["num_layers"] + 4 if "num_layers" in settings else 3
-    if settings["model"] == "dam":
-        memory = settings["M"] * settings["N"]
-    return 4 * num_values(settings)[0] + memory + BYTES_OF_ENTRY * entries
+    """Return the bytes of a state dict in a pickle, a DAM's memory among them."""
+    memory = settings["M"] * settings["N"] if settings["model"] == "dam" else 0
+    return bytes_of_weights(settings) + memory
 
 
 def bytes_of_logs(settings: Settings, epochs: int, tests: int) -> int:
@@ -245,20 +266,33 @@ def bytes_of_run(settings: Settings, rows: dict[str, int]) -> int:
     )
 
 
+def bytes_of_checkpoint(settings: Settings) -> int:
+    """Return the bytes of the checkpoint at the end of the training of a run."""
+    saved = num_saved(settings)
+    # The weights and two moments of each, and the row numbers in a queue; then the states that were kept.
+    learner = 3 * bytes_of_weights(settings) + 8 * settings.get("M", 0)
+    states = (settings["num_switches"] + saved) * bytes_of_state(settings) + saved * 8 * settings["K"]
+    return learner + states + bytes_of_logs(settings, num_epochs(settings), num_tests(settings))
+
+
 def bytes_of_trunk(settings: Settings) -> int:
-    """Return the bytes of the files of the trunk of a run."""
-    saved = len(settings["saved_iters"])
-    epochs = settings["num_iters_per_set"] // settings["num_iters_per_epoch"]
-    tests = tests_of_first_set(settings)
-    # The weights and two moments of each, and weights that were saved.
-    states = (3 + saved) * bytes_of_state(settings) + saved * 8 * settings["K"]
-    return states + bytes_of_logs(settings, epochs, tests) + 8 * settings.get("M", 0) + BYTES_BESIDE_TRUNK
+    """Return the bytes of the files of the trunk of a run.
+
+    The trunk is a checkpoint itself.
+    """
+    return bytes_of_checkpoint(first_set_alone(settings)) + BYTES_BESIDE_TRUNK
+
+
+def first_set_alone(settings: Settings) -> Settings:
+    """Return the settings of a run that ends where the trunk of a run does."""
+    return settings | {"num_switches": 0, "num_iters_of_last_set": settings["num_iters_per_set"]}
 
 
 def told_plan(runs: Collection[Run], trunks: Mapping[str, Settings], num_jobs: int) -> list[str]:
     """Return the lines that say what ``runs`` ask for, and what is out of proportion."""
+    amount = shown_amount(amount_of(runs, trunks), {run.settings["model"] for run in runs})
     return [
-        f"the whole configuration: {num_jobs} jobs, {len(runs)} runs, {shown_amount(amount_of(runs, trunks))}",
+        f"the whole configuration: {num_jobs} jobs, {len(runs)} runs, {amount}",
         *out_of_proportion(runs),
     ]
 
@@ -272,7 +306,8 @@ def out_of_proportion(runs: Iterable[Run]) -> list[str]:
             largest[run.group] = run
     lines = []
     for group, run in largest.items():
-        setting, amount = to_blame(run.settings), shown_amount(amount_of_run(run.settings))
+        setting = to_blame(run.settings)
+        amount = shown_amount(amount_of_run(run.settings), {run.settings["model"]})
         lines.append(
             f"experiments.{group}: out of proportion: one run has {amount}, most of it by {setting}: "
             f"{run.settings[setting]}"
@@ -299,12 +334,15 @@ def to_blame(settings: Settings) -> str:
     return min((key for key in GROWING if settings.get(key)), key=left)
 
 
-def shown_amount(amount: Amount) -> str:
-    """Return an amount in words."""
+def shown_amount(amount: Amount, models: set[str]) -> str:
+    """Return an amount of runs of these ``models`` in words."""
+    unknown = sorted(models - SPEEDS.keys())
+    others = f", and those of {' and '.join(unknown)}, whose speed is not known" if unknown else ""
     return (
         f"{shown_number(amount.iterations)} iterations of training, {shown_number(amount.rows)} rows of tables, "
         f"{shown_number(amount.bytes / 10**9)} GB in the cache, "
-        f"about {shown_number(amount.seconds / 3600)} core hours without a GPU"
+        f"at most {shown_number((amount.bytes + amount.bytes_of_checkpoints) / 10**9)} GB while it runs, "
+        f"about {shown_number(amount.seconds / 3600)} core hours without a GPU{others}"
     )
 
 

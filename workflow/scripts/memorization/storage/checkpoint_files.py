@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from .file_system import remove_if_possible
+from .log import second_name_of
 
 
 def checkpoint_of(result: str | Path) -> Path:
@@ -13,7 +14,11 @@ def checkpoint_of(result: str | Path) -> Path:
 
 
 def remove_checkpoints(results: Iterable[str | Path]) -> None:
-    """Remove the checkpoints of the trainings whose results are there."""
-    for result in results:
-        if Path(result).exists():
+    """Remove the checkpoints of the trainings whose results are there.
+
+    What keeps the logs of their attempts is removed too.
+    """
+    for result in map(Path, results):
+        if result.exists():
             remove_if_possible(checkpoint_of(result))
+            remove_if_possible(second_name_of(result.with_name(f"{result.stem}.log")))

@@ -17,6 +17,8 @@ from typing import IO
 
 from .file_system import remove_if_possible
 
+# The open log of this job, and where in it this attempt begins.
+_log_of_this_job: tuple[IO[str], int] | None = None
 # The messages of every module of it are told.
 _LIBRARY = __name__.partition(".")[0]
 _logger = logging.getLogger(__name__)
@@ -51,12 +53,15 @@ def _open_after_earlier_attempts(path: Path) -> IO[str]:
     """Open a log to append to what earlier attempts wrote.
 
     Snakemake deletes the log before each attempt. So the file has a second name as long as no attempt has ended
-    well. On a file system without such links, it has only what the last attempt wrote.
+    well, or for longer (`keep_attempts`). On a file system without such links, it has only what the last attempt
+    wrote.
     """
-    second = path.with_name(f"{path.name}.attempts")
-    log = open(second, "a", encoding="utf-8", buffering=1)  # noqa: SIM115 - open until the job ends
+    global _log_of_this_job
+    second = second_name_of(path)
+    log = open(second, "a+", encoding="utf-8", buffering=1)  # noqa: SIM115 - open until the job ends
     if log.tell():
         log.write(f"\n{time.strftime('---- another attempt, %Y-%m-%d %H:%M:%S ----')}\n")
+    _log_of_this_job = log, log.tell()
     path.unlink(missing_ok=True)
     try:
         os.link(second, path)
@@ -65,6 +70,31 @@ def _open_after_earlier_attempts(path: Path) -> IO[str]:
     # Not after an error, nor if the job is killed.
     atexit.register(remove_if_possible, second)
     return log
+
+
+def second_name_of(log: Path) -> Path:
+    """Return the name under which a log outlives an attempt."""
+    return log.with_name(f"{log.name}.attempts")
+
+
+def keep_attempts() -> None:
+    """Let the log keep its second name, even if this attempt ends well.
+
+    A training asks for it. Snakemake may remove its log and result again, and the next attempt only takes the
+    result from the checkpoint. The second name is removed with the checkpoint.
+    """
+    atexit.unregister(remove_if_possible)
+
+
+def forget_earlier_attempts() -> None:
+    """Remove from the log what earlier attempts wrote, since they made something else."""
+    if _log_of_this_job is None:
+        return
+    log, start = _log_of_this_job
+    log.seek(start)
+    of_this_attempt = log.read()
+    log.truncate(0)
+    log.write(of_this_attempt)
 
 
 def _log_whole_and_show_line(

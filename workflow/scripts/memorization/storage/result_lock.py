@@ -31,15 +31,13 @@ def hold_result(result: str | Path) -> Iterator[None]:
     """Hold the lock of the file ``result`` that a job makes.
 
     It is ``<stem>.lock`` beside the file. If another job holds it, the log says which one, and this job waits. It
-    takes the lock over if the other is dead: its process on this machine has ended, it was an earlier attempt of
-    the same SLURM job, or it gives no sign of life for a minute. A holder that finds its lock taken over (it was
-    suspended, say) stops itself by SIGTERM.
+    takes the lock over if the other is dead: its process on this machine has ended, or it gives no sign of life
+    for a minute. A holder that finds its lock taken over (it was suspended, say) ends at once and writes nothing.
     """
-    path = Path(result).with_name(f"{Path(result).stem}.lock")
-    me = this_job()
-    content = json.dumps(me)
-    while not _created(path, content):
-        _wait_for_release(path, Path(result).name, me)
+    path = _lock_of(result)
+    # At each try, since it says when the lock was taken.
+    while not _created(path, content := json.dumps(this_job())):
+        _wait_for_release(path, Path(result).name)
     ended = threading.Event()
     thread = threading.Thread(target=_show_life, args=(path, content, ended), daemon=True)
     thread.start()
@@ -48,26 +46,55 @@ def hold_result(result: str | Path) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
-        if _read(path) == content:
-            remove_if_possible(path)
+        # If it cannot be read, it stays; the result is made all the same.
+        with suppress(OSError):
+            if _read(path) == content:
+                remove_if_possible(path)
+
+
+def end_if_taken_over(result: str | Path) -> None:
+    """End this process at once if another job holds the lock of ``result``.
+
+    A job that was suspended asks this before it writes: its thread may not have looked yet. (It may still be
+    suspended between this and the write.) If the lock cannot be read, or nobody holds it, the job goes on.
+    """
+    with suppress(OSError):
+        _end_if_of_another(_lock_of(result), _parsed(_read(_lock_of(result))))
+
+
+def _end_if_of_another(path: Path, holder: dict[str, Any]) -> None:
+    """Kill this process if the lock has another holder: a signal that it heeds would let it write once more."""
+    if holder and any(holder.get(key) != value for key, value in this_job().items() if key != "since"):
+        logger.warning("another job has taken the lock over, this one ends: %s", _name(holder, path))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _lock_of(result: str | Path) -> Path:
+    return Path(result).with_name(f"{Path(result).stem}.lock")
 
 
 def this_job() -> dict[str, Any]:
     """Return what tells this job from others, and what a person needs to find it."""
     return {
         "host": socket.gethostname(),
+        "pid_namespace": _pid_namespace(),
         "process": os.getpid(),
         "process_start": _start_of(os.getpid()),
         "slurm_job": os.environ.get("SLURM_JOB_ID"),
         "slurm_node": os.environ.get("SLURMD_NODENAME"),
-        "slurm_restart": os.environ.get("SLURM_RESTART_COUNT", "0"),
         "since": time.strftime("%Y-%m-%d %H:%M"),
     }
 
 
-def _name(path: Path) -> str:
-    """Return the name of the holder for a person, and since when it holds the lock."""
-    holder = _parsed(_read(path))
+def _pid_namespace() -> str | None:
+    """Return within which processes the number of this one holds; None without /proc."""
+    with suppress(OSError):
+        return os.readlink("/proc/self/ns/pid")
+    return None
+
+
+def _name(holder: dict[str, Any], path: Path) -> str:
+    """Return the name of a holder for a person, and since when it holds the lock."""
     if not holder:
         return f"another job ({path})"
     host = holder["slurm_node"] or holder["host"]
@@ -92,32 +119,62 @@ def _created(path: Path, content: str) -> bool:
     return True
 
 
-def _wait_for_release(path: Path, result: str, me: dict[str, Any]) -> None:
+def _wait_for_release(path: Path, result: str) -> None:
     """Wait until the lock is released, or remove it if its holder is dead."""
     seen, looks, told = None, 0, False
-    while (now := _sign_of(path)) is not None:
+    while (now := _sign_when_answered(path)) is not None:
         looks = looks + 1 if now == seen else 0
         seen, content = now, now[0]
-        if _is_dead(_parsed(content), me) or looks > LOOKS:
-            logger.info("the job that made %s is dead: %s", result, _name(path))
-            # Unless another job that waits has been faster.
-            if _read(path) == content:
-                remove_if_possible(path)
+        holder = _parsed(content)
+        if _is_dead(holder) or looks > LOOKS:
+            logger.info("the job that made %s is dead: %s", result, _name(holder, path))
+            with errors_name(path):
+                # Unless another job that waits has been faster.
+                if _read(path) == content:
+                    path.unlink(missing_ok=True)
             return
         if not told:
-            logger.info("%s is made by %s: waiting until it ends", result, _name(path))
+            logger.info("%s is made by %s: waiting until it ends", result, _name(holder, path))
             told = True
         time.sleep(SECONDS)
 
 
-def _is_dead(holder: dict[str, Any], me: dict[str, Any]) -> bool:
-    """Tell whether the holder is known to be dead."""
-    if not holder:
+def _sign_when_answered(path: Path) -> tuple[str, int] | None:
+    """Return `_sign_of` the lock, as soon as the file system answers.
+
+    Raises `OSError` with the name of the lock if it does not answer for a minute.
+    """
+    for _ in range(LOOKS):
+        with suppress(OSError):
+            return _sign_of(path)
+        time.sleep(SECONDS)
+    with errors_name(path):
+        return _sign_of(path)
+
+
+def _is_dead(holder: dict[str, Any]) -> bool:
+    """Tell whether the holder is known to be dead.
+
+    That is so only if its process, were it alive, could be seen from here. Two containers on a machine may have
+    one host name.
+    """
+    me = this_job()
+    if not holder or any(holder.get(key) != me[key] for key in ("host", "pid_namespace")):
         return False
-    if holder["host"] == me["host"] and holder["process_start"] is not None:
-        return _start_of(holder["process"]) != holder["process_start"]
-    same_job = holder["slurm_job"] is not None and holder["slurm_job"] == me["slurm_job"]
-    return same_job and holder["slurm_restart"] != me["slurm_restart"]
+    if holder["process_start"] is None or _is_of_another_user(holder["process"]):
+        return False
+    return _start_of(holder["process"]) != holder["process_start"]
+
+
+def _is_of_another_user(process: int) -> bool:
+    """Tell whether a process is there that belongs to another user: /proc may hide it."""
+    try:
+        os.kill(process, 0)
+    except PermissionError:
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def _start_of(process: int) -> str | None:
@@ -138,29 +195,22 @@ def _start_of(process: int) -> str | None:
 def _show_life(path: Path, content: str, ended: threading.Event) -> None:
     """Change the date of the lock every few seconds, as long as it is this job's."""
     while not ended.wait(SECONDS):
-        if (now := _read(path)) == content:
-            # A file system that does not answer now may do so later.
-            with suppress(OSError):
+        # A file system that does not answer now may do so at the next look.
+        with suppress(OSError):
+            now = _read(path)
+            if now == content:
                 os.utime(path)
-        elif now is not None or not path.parent.exists() or not _created_again(path, content):
-            logger.warning("another job has taken the lock over: %s", _name(path))
-            os.kill(os.getpid(), signal.SIGTERM)
-            return
-
-
-def _created_again(path: Path, content: str) -> bool:
-    """Create the lock again if somebody has deleted it by hand."""
-    with suppress(OSError):
-        return _created(path, content)
-    return True
+            elif now is None:
+                # Somebody has deleted it by hand. If another job is faster, the next look tells.
+                _created(path, content)
+            else:
+                _end_if_of_another(path, _parsed(now))
 
 
 def _read(path: Path) -> str | None:
     """Return the content of the lock, or None if there is none."""
-    try:
-        return path.read_text()
-    except OSError:
-        return None
+    sign = _sign_of(path)
+    return sign and sign[0]
 
 
 def _sign_of(path: Path) -> tuple[str, int] | None:
@@ -171,7 +221,7 @@ def _sign_of(path: Path) -> tuple[str, int] | None:
     try:
         with open(path) as file:
             return file.read(), os.fstat(file.fileno()).st_mtime_ns
-    except OSError:
+    except FileNotFoundError:
         return None
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from ..storage.cache import read_checked_pickle, write_checked_pickle
 from ..storage.checkpoint_files import checkpoint_of
+from ..storage.log import forget_earlier_attempts, keep_attempts
+from ..storage.result_lock import end_if_taken_over
 from ..storage.unpickling import DamagedPickleError
 from .training import Training
 
@@ -46,6 +48,7 @@ class Checkpoint:
             identity: the settings that identify the training; a checkpoint with others is not used.
             seconds: from one checkpoint to the next.
         """
+        self.result = result
         self.path = checkpoint_of(result)
         self.code = code
         self.identity = identity
@@ -56,9 +59,11 @@ class Checkpoint:
         """Return the training as it was at the checkpoint.
 
         If there is no checkpoint, it is the training that ``start`` makes. A checkpoint that is damaged, or was
-        made with other code or settings, is renamed and not used. The log says why. Raises `FloatingPointError` if
-        the training is known to diverge: another attempt would do so again.
+        made with other code or settings, is renamed and not used. The log says why. It keeps what earlier attempts
+        wrote with the same code and settings. Raises `FloatingPointError` if the training is known to diverge:
+        another attempt would do so again.
         """
+        keep_attempts()
         training = start()
         if not self.path.exists():
             return training
@@ -77,6 +82,7 @@ class Checkpoint:
                 training.restore(content["training"])
                 logger.info("going on from the checkpoint after iteration %d", training.iteration)
                 return training
+            forget_earlier_attempts()
         aside = self.path.with_name(f"{self.path.name}.set_aside")
         os.replace(self.path, aside)
         logger.warning("the checkpoint is not used, %s; it is now %s", wrong, aside.name)
@@ -84,8 +90,7 @@ class Checkpoint:
 
     def write(self, training: Training) -> None:
         """Write the checkpoint, in the place of the one before."""
-        content = {"code": self.code, "identity": self.identity, "training": training.checkpoint()}
-        write_checked_pickle(content, self.path)
+        self._write(training=training.checkpoint())
 
     def run(self, training: Training, until: int, progress: Callable[[range], Iterable[int]] = iter) -> None:
         """Train until ``until`` iterations are done, and write checkpoints.
@@ -113,12 +118,16 @@ class Checkpoint:
                         "the same command goes on from it"
                     )
         except FloatingPointError as error:
-            content = {"code": self.code, "identity": self.identity, "diverged": str(error)}
-            write_checked_pickle(content, self.path)
+            self._write(diverged=str(error))
             raise
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    def _write(self, **content: Any) -> None:
+        # A job that took the lock over has a newer checkpoint.
+        end_if_taken_over(self.result)
+        write_checked_pickle({"code": self.code, "identity": self.identity, **content}, self.path)
 
     def _remember(self, number: int, frame: Any) -> None:
         self._signal = number
