@@ -190,7 +190,7 @@ class Cluster:
 
     def states_of_nodes(self) -> list[str]:
         """Return the state of each node."""
-        answer = self.call("sinfo", "--noheader", "--Node", "--format=%T", check=False)
+        answer = self.call("sinfo", "--noheader", "--Node", "--partition=main", "--format=%T", check=False)
         return answer.stdout.split() if answer.returncode == 0 else []
 
     def _start(self, program, *arguments, name=None):
