@@ -53,9 +53,9 @@ NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={n2} CPUs=8 RealMemory=1
 PartitionName=main Nodes=n1,n2 Default=YES LLN=YES MaxTime=INFINITE State=UP
 PartitionName=gpu Nodes=n2 MaxTime=INFINITE State=UP
 """
-# A GPU by name only: jobs are placed and counted by it.
+# A GPU by name only: jobs are placed and counted by it. SLURM asks for a file of its own.
 GRES_CONF = """
-NodeName=n2 Name=gpu Type=a100 Count=1
+NodeName=n2 Name=gpu Type=a100 File=/dev/null
 """
 SLURMDBD_CONF = """
 AuthType=auth/munge
