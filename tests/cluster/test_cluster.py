@@ -228,10 +228,10 @@ def test_all_models_run_on_both_nodes(cluster, folder, local_call):
     assert {state for _, state in accounts} == {"COMPLETED"}
     # The trunks, the runs with all their stages, the tables, and the figures.
     assert len(accounts) == 3 + 3 + 1 + 1
-    # The parts of a submission run one after another. The trunk and the run of GPT are where the GPUs are.
+    # The four tables and the two figures are made one after another. GPT's trunk and run are where the GPUs are.
     asked = accounts_of(cluster, "partition,reqmem,reqcpus,timelimit,reqtres")
     of_trunks, of_runs = ("2000M", "1", "20:00:00"), ("2000M", "1", "22:15:00")
-    of_tables, of_figures = ("1000M", "1", "02:00:00"), ("1000M", "1", "00:40:00")
+    of_tables, of_figures = ("1000M", "1", "04:00:00"), ("1000M", "1", "00:40:00")
     expected = (
         [("main", *of_trunks)] * 2 + [("main", *of_runs)] * 2 + [("main", *of_tables), ("main", *of_figures)]
     )
