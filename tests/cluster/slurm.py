@@ -46,16 +46,10 @@ KillWait=5
 ReturnToService=2
 SlurmdTimeout=10
 SlurmctldTimeout=300
-GresTypes=gpu
-AccountingStorageTRES=gres/gpu
 NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={n1} CPUs=8 RealMemory=16000
-NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={n2} CPUs=8 RealMemory=16000 Gres=gpu:a100:1
+NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={n2} CPUs=8 RealMemory=16000
 PartitionName=main Nodes=n1,n2 Default=YES LLN=YES MaxTime=INFINITE State=UP
 PartitionName=gpu Nodes=n2 MaxTime=INFINITE State=UP
-"""
-# A GPU by name only: jobs are placed and counted by it. SLURM asks for a file of its own.
-GRES_CONF = """
-NodeName=n2 Name=gpu Type=a100 File=/dev/null
 """
 SLURMDBD_CONF = """
 AuthType=auth/munge
@@ -209,11 +203,7 @@ class Cluster:
         ports = free_ports(["slurmctld", "slurmdbd", "mariadbd", *NODES])
         self.ports = ports
         values = {"folder": self.folder, "host": socket.gethostname(), **ports}
-        for name, text in {
-            "slurm.conf": SLURM_CONF,
-            "gres.conf": GRES_CONF,
-            "slurmdbd.conf": SLURMDBD_CONF,
-        }.items():
+        for name, text in {"slurm.conf": SLURM_CONF, "slurmdbd.conf": SLURMDBD_CONF}.items():
             (self.folder / name).write_text(text.format(**values))
             (self.folder / name).chmod(0o600)
         (self.folder / "munge.key").write_bytes(os.urandom(1024))
