@@ -63,7 +63,10 @@ def end_if_taken_over(result: str | Path) -> None:
 
 
 def _end_if_of_another(path: Path, holder: dict[str, Any]) -> None:
-    """Kill this process if the lock has another holder: a signal that it heeds would let it write once more."""
+    """Kill this process if the lock has another holder.
+
+    A signal that it heeds would let it write once more.
+    """
     if holder and any(holder.get(key) != value for key, value in this_job().items() if key != "since"):
         logger.warning("another job has taken the lock over, this one ends: %s", _name(holder, path))
         os.kill(os.getpid(), signal.SIGKILL)
