@@ -141,7 +141,6 @@ MANY = {
         for two in (False, True)
         for three in (False, True)
     ],
-    "a sweep of 30 numbers": [("dam", {"M": 50 + i}) for i in range(30)],
 }
 
 
