@@ -67,8 +67,10 @@ class PanelFigure(Figure):
             size = self.get_size_inches() + self.panel_sizes - measured
             labels = list(self.legend_entries)
             least = legend_width(labels, math.ceil(len(labels) / MOST_ROWS)) + 0.3 if labels else 0
-            self.set_size_inches(min(max(size[0], MIN_WIDTH, least), PAGE[0]), min(size[1], PAGE[1]))
-        self._lay_out()
+            fitting = min(max(size[0], MIN_WIDTH, least), PAGE[0]), min(size[1], PAGE[1])
+            if np.allclose(fitting, self.get_size_inches(), rtol=0, atol=0.005):
+                break
+            self.set_size_inches(fitting)
         # The numbers at ticks follow from the height of a panel, and the height from the room for numbers.
         # From now on they stay.
         for axis in [ax.yaxis for ax in self.panels if isinstance(ax.yaxis.get_major_locator(), AutoLocator)]:
