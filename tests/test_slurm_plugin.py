@@ -17,14 +17,20 @@ NAME = "0af473f8-4c66-58e0-a807-16459740509c"
 
 @pytest.fixture
 def queue(tmp_path, monkeypatch):
-    """A program `squeue` that shows these lines once, and then no more."""
+    """A program `squeue` that shows these lines once, and then no more. If asked to, it fails at first."""
     monkeypatch.setattr(slurm_plugin, "_SECONDS_BETWEEN_LOOKS", 0)
     monkeypatch.chdir(tmp_path)
 
-    def shows(*lines):
+    def shows(*lines, fails_first=False):
         (tmp_path / "queue").write_text("".join(f"{line}\n" for line in lines))
+        if fails_first:
+            (tmp_path / "away").touch()
         program = tmp_path / "squeue"
-        program.write_text(f"#!/bin/sh\ncat {tmp_path}/queue 2>/dev/null\nrm -f {tmp_path}/queue\n")
+        program.write_text(
+            "#!/bin/sh\n"
+            f"rm {tmp_path}/away 2>/dev/null && echo away >&2 && exit 1\n"
+            f"cat {tmp_path}/queue 2>/dev/null\nrm -f {tmp_path}/queue\n"
+        )
         program.chmod(0o755)
         monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
 
@@ -43,13 +49,9 @@ def test_a_call_waits_for_jobs_of_its_folder_that_snakemake_has_submitted(queue,
 
 
 def test_a_call_waits_until_slurm_says_which_jobs_it_has(queue, tmp_path, capsys):
-    queue()
-    (tmp_path / "queue").unlink()
-    program = tmp_path / "squeue"
-    program.write_text(
-        f"#!/bin/sh\n[ -e {tmp_path}/asked ] && exit\ntouch {tmp_path}/asked\necho away >&2\nexit 1\n"
-    )
+    queue(fails_first=True)
     wait_for_jobs_of_earlier_calls(SimpleNamespace(name="slurm"))
+    assert not (tmp_path / "queue").exists()
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("SLURM does not say whether jobs of an earlier call are in its queue: away.")
 

@@ -17,7 +17,7 @@ from slurm import NODES, Cluster, die_with_parent, wait_until, why_it_cannot_run
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 
 # The trainings of `long` are hit by faults; each is one of its seeds.
-FAULTS = ("scancel", "time limit", "requeue", "node lost", "memory", "killed", "away", "ctrl-c")
+FAULTS = ("scancel", "time limit", "requeue", "node lost", "memory", "killed", "told to end", "away", "ctrl-c")
 # Seconds of training, so that a fault can happen meanwhile.
 ITERATIONS = 7_000
 CONFIGURATION = {
@@ -340,6 +340,21 @@ def test_after_a_killed_snakemake_the_next_waits_for_the_jobs_that_still_run(clu
     assert states_of(cluster, job) == ["COMPLETED"]
     # What the job has made is noted without training again.
     assert run.starts_at() == [0, ITERATIONS]
+    equals_local()
+
+
+def test_a_snakemake_that_is_told_to_end_waits_for_its_jobs(cluster, folder, equals_local):
+    run = Run(folder, "told to end")
+    with Call(folder, cluster, run.target) as call:
+        job = run.job(call)
+        call.process.terminate()
+        assert call.wait() == 1, call.printed()
+    assert "Will exit after finishing currently running jobs" in call.printed()
+    assert states_of(cluster, job) == ["COMPLETED"]
+    with Call(folder, cluster, run.target) as call:
+        assert call.wait() == 0, call.printed()
+    assert "Nothing to be done" in call.printed()
+    assert run.starts_at() == [0]
     equals_local()
 
 
