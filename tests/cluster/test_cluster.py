@@ -317,14 +317,17 @@ def test_a_training_goes_on_after_its_node_was_lost(cluster, folder, equals_loca
 def test_a_job_over_its_memory_is_tried_again_with_more(cluster, folder, equals_local):
     run = Run(folder, "memory")
     stages = ("generate_sequences", "train", "evaluate_validation")
-    with Call(
-        folder, cluster, run.target, "--set-resources", *(f"{rule}:mem_mb=300 * attempt ** 3" for rule in stages)
-    ) as call:
+    asked = [f"{rule}:mem_mb=300 * attempt ** 3" for rule in stages]
+    with Call(folder, cluster, run.target, "--set-resources", *asked) as call:
+        # It is over its memory from the first moment, and is kept from ending until SLURM looks.
+        os.kill(run.job(call)["process"], signal.SIGSTOP)
         assert call.wait() == 0, call.printed()
     first, second = re.findall(r"submitted with SLURM jobid (\d+) \(log: (.*)\)", call.printed())
     assert accounts_of(cluster, "reqmem", "-j", f"{first[0]},{second[0]}") == [("300M",), ("2400M",)]
     assert re.search("exceeded memory limit|oom", Path(first[1]).read_text(), re.IGNORECASE)
     assert len(call.said_of({"slurm_job": first[0]})) == 1
+    began, went_on = run.starts_at()
+    assert began == 0 < went_on, run.log()
     equals_local()
 
 
