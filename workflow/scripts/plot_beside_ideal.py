@@ -60,6 +60,8 @@ tables = {
 }
 of_first_set = tables["position"]
 shown = kinds(of_first_set[of_first_set["sequence_set"] == 0])
+# There are two ideals against rank: the DAM's has the first bit in its mean.
+ideal = "ideal observer (the lower: of the DAM)" if {"dam"} < {*of_first_set["model"]} else "ideal observer"
 figure, axes = new_figure(rows=1, columns=2, width=3.2, height=2.4, sharex=False)
 for ax, (axis, table) in zip(axes[0], tables.items(), strict=True):
     rows = table[table["sequence_set"] == 0]
@@ -67,8 +69,7 @@ for ax, (axis, table) in zip(axes[0], tables.items(), strict=True):
     for i, (style, condition) in enumerate(shown):
         of_kind = rows.merge(condition, on=list(condition.columns))
         x = of_kind["position"] if axis == "position" else band_centre(of_kind, "rank", offset=1)
-        # There are two ideals against rank: the DAM's has the first bit in its mean.
-        draw_ideal(ax, of_kind, x, "accuracy")
+        draw_ideal(ax, of_kind, x, "accuracy", ideal)
         # Points side by side keep their intervals apart.
         place = i - (len(shown) - 1) / 2
         beside = x + 0.14 * place if axis == "position" else x * 1.05**place

@@ -37,7 +37,7 @@ def draw_panel(ax: Axes, rows: pd.DataFrame, nothing: str) -> None:
 
     If there is none, the text ``nothing`` says why.
     """
-    ax.axhline(0, **REFERENCE)
+    ax.axhline(0, **REFERENCE, label="nothing is explained, or all")
     ax.axhline(1, **REFERENCE)
     for i, (candidate, look) in enumerate(CANDIDATES.items()):
         shown = rows[rows["candidate"] == candidate].sort_values("since")

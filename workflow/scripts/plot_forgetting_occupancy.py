@@ -21,7 +21,7 @@ from memorization.figures.drawing import (
     title_panel,
 )
 from memorization.figures.labels import ORANGE, RECALL_LABEL, lines
-from memorization.figures.selection import conditions, few, recall
+from memorization.figures.selection import conditions, few
 from memorization.figures.titles import title_of_figure
 from memorization.tables.registry import read_table_of_group
 
@@ -48,7 +48,7 @@ def draw_panel(ax: Axes, rows: pd.DataFrame) -> None:
     ax.locator_params(axis="x", nbins=4)
 
 
-table = recall(read_table_of_group(snakemake.input.forgetting))
+table = read_table_of_group(snakemake.input.forgetting)
 table = table[(table["sequence_set"] == 0) & (table["model"] == "dam")]
 shown = few(conditions(table))
 figure, axes = new_figure(rows=1, columns=len(shown), width=2.1, height=2.3, sharex=False)

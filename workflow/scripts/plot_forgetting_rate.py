@@ -74,7 +74,7 @@ def always_forgotten(table: pd.DataFrame) -> pd.DataFrame:
     return table[(table["sequence_set"] == 0) & (table["reached_mean"] == 1)]
 
 
-def draw_half_lives(ax: Axes, of_model: pd.DataFrame, colours: dict) -> None:
+def draw_half_lives(ax: Axes, of_model: pd.DataFrame, colours: dict, markers: dict) -> None:
     """Draw the half-life in draws against the batch size, and two predictions.
 
     They are those of a queue and of a count of iterations.
@@ -84,8 +84,9 @@ def draw_half_lives(ax: Axes, of_model: pd.DataFrame, colours: dict) -> None:
     of_rates = list(rows.sort_values(BATCH).groupby(LR))
     for i, (lr, of_lr) in enumerate(of_rates):
         # Points side by side keep their intervals apart.
-        x = of_lr[BATCH] * 1.1 ** (i - (len(of_rates) - 1) / 2)
-        draw_points(ax, x, of_lr, "half_life_draws", color=colours[lr])
+        beside = 1.1 ** (i - (len(of_rates) - 1) / 2)
+        for batch, point in of_lr.groupby(BATCH):
+            draw_points(ax, batch * beside, point, "half_life_draws", color=colours[lr], marker=markers[batch])
         if len(of_lr) > 1:
             # Both predictions go through this point, but for the queue of a model that has one.
             point = of_lr.iloc[(len(of_lr) - 1) // 2]
@@ -109,7 +110,7 @@ figure, axes = new_figure(2, len(models), width=2.4, height=1.9, sharex=False)
 for column, (model, curves) in zip(axes.T, models, strict=True):
     column[0].set_title(model)
     draw_curves(column[0], curves, colours, markers)
-    draw_half_lives(column[1], half_lives[half_lives["model"].isin(curves["model"])], colours)
+    draw_half_lives(column[1], half_lives[half_lives["model"].isin(curves["model"])], colours, markers)
 shown = always_forgotten(half_lives)["half_life_draws_mean"]
 if len(shown):
     log_axis(axes[1, 0].yaxis, (shown.min() / MARGIN_OF_HALF_LIVES, shown.max() * MARGIN_OF_HALF_LIVES))

@@ -147,14 +147,14 @@ def retrieval(evaluation: pd.DataFrame, args: dict) -> pd.DataFrame:
 def forgetting(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:
     """Return each set after it was left, by iterations and by draws since then.
 
-    The mean occupancy of the tested sequences stands beside, and their recall by the best retrieval from the queue
-    (NaN for a model without a queue).
+    ``recall`` is 2 · accuracy − 1. The mean occupancy of the tested sequences stands beside, and their recall by
+    the best retrieval from the queue (NaN for a model without a queue).
     """
     since = _since_left(epochs, args)
     means = _mean_over_sequences(since, ("iter", "sequence_set", "iters_since_switch"))
     means = means.merge(_queue_at_tests(since, args), how="left", on=["iter", "sequence_set"])
     draws = means["iters_since_switch"].astype("int64") * args["batch_size_after_switch"]
-    return means.assign(draws_since_switch=draws).drop(columns="iter")
+    return means.assign(draws_since_switch=draws, recall=2 * means["accuracy"] - 1).drop(columns="iter")
 
 
 def iterations_to_accuracy(epochs: pd.DataFrame, args: dict) -> pd.DataFrame:

@@ -27,7 +27,7 @@ _DATA = (
 )  # fmt: skip
 # The values of a fitted parameter that are tried: the number of draws, and the smoothing of the prefix tree.
 _LAST_DRAWS = tuple(2**exponent for exponent in range(4, 21))
-_SMOOTHINGS = tuple(10 ** (exponent / 4) for exponent in range(-8, 9))
+_SMOOTHINGS = tuple(10 ** (exponent / 4) for exponent in range(-8, 21))
 # Every candidate is mixed with a coin, and the share of the coin is fitted. Otherwise a candidate that is certain
 # would be infinitely far from any model that is not.
 COIN_SHARES = (0.0, 0.001, 0.003, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)

@@ -138,7 +138,7 @@ TABLES = {
     "forgetting": Table(
         source="epochs",
         keys=("sequence_set", "iters_since_switch", "draws_since_switch"),
-        metrics=(*WITH_IDEAL, "occupancy", "queue_ideal_recall"),
+        metrics=(*WITH_IDEAL, "recall", "occupancy", "queue_ideal_recall"),
         columns=("iter", "sequence_set", "sequence_rank", *WITH_IDEAL),
     ),
     "forgetting_curves": Table(
