@@ -12,7 +12,7 @@ from memorization.configuration.settings import Stage, settings_from, settings_u
 from memorization.configuration.trunks import shared_training, trunks_of
 from memorization.configuration.wording import did_you_mean
 from memorization.environment import set_environment_of_jobs, uses_conda
-from memorization.slurm_plugin import mend_slurm_plugin, wait_for_jobs_of_earlier_calls
+from memorization.slurm_plugin import mend_slurm_plugin, prepare_call_on_slurm
 from memorization.storage.checkpoint_files import remove_checkpoints
 from memorization.storage.code_version import code_version
 from memorization.storage.commit import tell_jobs_the_code
@@ -32,7 +32,7 @@ from memorization.tables.registry import (
 set_environment_of_jobs(os.environ, Path(".snakemake"), conda=uses_conda(workflow))
 
 # In place of Snakemake's own lock, which a killed process leaves behind (profiles/default has `nolock`).
-keep_calls_apart(workflow, before=wait_for_jobs_of_earlier_calls)
+keep_calls_apart(workflow, before=prepare_call_on_slurm)
 leave_notes_to_main_process(workflow)
 mend_slurm_plugin()
 

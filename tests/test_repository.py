@@ -16,6 +16,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from memorization.configuration.experiments import ConfigurationError, read_configuration
+from memorization.slurm_plugin import MENDED_VERSION, PLUGIN
 
 SCRIPTS = REPOSITORY / "workflow" / "scripts"
 LIBRARY = SCRIPTS / "memorization"
@@ -120,6 +121,12 @@ def test_pre_commit_has_the_versions_of_the_requirements():
     used = [pin for hook in tools["hooks"] for pin in hook["additional_dependencies"]]
     assert pins(used).items() <= REQUIREMENTS.items()
     assert {"ruff", "snakefmt"} == pins(used).keys()
+
+
+def test_the_mended_version_of_the_slurm_plugin_is_the_one_of_the_requirements_and_of_the_readme():
+    name = canonicalize_name(PLUGIN)
+    assert REQUIREMENTS[name] == MENDED_VERSION
+    assert re.findall(rf"{name}=(\S+)", (REPOSITORY / "README.md").read_text()) == [MENDED_VERSION]
 
 
 # The rules, the figures and the profiles.
