@@ -32,12 +32,12 @@ def call(tmp_path):
 
 @pytest.mark.slow
 def test_an_older_snakemake_is_refused_in_one_line():
-    older = "import snakemake.common as c; c.__version__ = '9.16.3'; from snakemake.cli import main; main()"
+    older = "import snakemake.common as c; c.__version__ = '9.19.0'; from snakemake.cli import main; main()"
     result = subprocess.run([sys.executable, "-c", older, "-n"], cwd=REPOSITORY, capture_output=True, text=True)
     *of_profiles, line = (result.stdout + result.stderr).splitlines()
     assert result.returncode == 1
     assert all(said.startswith("Using") for said in of_profiles)
-    assert line.startswith("Snakemake 9.17 or newer is needed, this is 9.16.3: ")
+    assert line.startswith("Snakemake 9.20 or newer is needed, this is 9.19.0: ")
 
 
 @pytest.mark.slow
