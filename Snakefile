@@ -5,10 +5,12 @@ from packaging.version import Version
 from snakemake.common import __version__ as snakemake_version
 from snakemake.utils import update_config
 
-# 9.17 is the first release that brings pydantic. This exits without the traceback and the banner of an exception.
-if Version(snakemake_version) < Version("9.17"):
+# Older releases lack pydantic (until 9.17), or read `runtime: 1200` in a profile as seconds (until 9.20:
+# https://github.com/snakemake/snakemake/issues/4039).
+# This exits without the traceback and the banner of an exception.
+if Version(snakemake_version) < Version("9.20"):
     raise SystemExit(
-        f"Snakemake 9.17 or newer is needed, this is {snakemake_version}: README.md says how to have it"
+        f"Snakemake 9.20 or newer is needed, this is {snakemake_version}: README.md says how to have it"
     )
 
 # The folder of this file. `workflow.basedir` is that of the workflow that Snakemake was called with, which may use

@@ -11,8 +11,8 @@ from memorization.configuration.plan import told_plan
 from memorization.configuration.settings import Stage, settings_from, settings_until
 from memorization.configuration.trunks import shared_training, trunks_of
 from memorization.configuration.wording import did_you_mean
-from memorization.environment import set_environment_of_jobs, uses_conda
-from memorization.slurm_plugin import mend_slurm_plugin, wait_for_jobs_of_earlier_calls
+from memorization.environment import set_environment_of_jobs, tell_of_packages_of_user, uses_conda
+from memorization.slurm_plugin import mend_slurm_plugin, prepare_call_on_slurm
 from memorization.storage.checkpoint_files import remove_checkpoints
 from memorization.storage.code_version import code_version
 from memorization.storage.commit import tell_jobs_the_code
@@ -30,9 +30,10 @@ from memorization.tables.registry import (
 
 # Jobs inherit it, and on a cluster this file is read again on each node.
 set_environment_of_jobs(os.environ, Path(".snakemake"), conda=uses_conda(workflow))
+tell_of_packages_of_user(workflow)
 
 # In place of Snakemake's own lock, which a killed process leaves behind (profiles/default has `nolock`).
-keep_calls_apart(workflow, before=wait_for_jobs_of_earlier_calls)
+keep_calls_apart(workflow, before=prepare_call_on_slurm)
 leave_notes_to_main_process(workflow)
 mend_slurm_plugin()
 

@@ -1,10 +1,15 @@
 """A job starts from a known environment, whatever the caller's shell holds."""
 
 import os
+import site
+from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
+import snakemake
 from conftest import REPOSITORY
 
-from memorization.environment import INSTRUCTION_SETS, set_environment_of_jobs
+from memorization.environment import INSTRUCTION_SETS, set_environment_of_jobs, tell_of_packages_of_user
 
 SCRIPTS = REPOSITORY / "workflow" / "scripts"
 # Each of these changes numbers, the look of a figure, or how a job ends.
@@ -70,3 +75,19 @@ def test_packages_of_the_user_are_left_out_of_environments_of_conda_alone(tmp_pa
     assert "PYTHONHOME" not in of_jobs(of_a_shell, tmp_path, conda=True)
     environment = of_jobs(of_a_shell, tmp_path)
     assert environment["PYTHONHOME"] == "/opt/python" and "PYTHONNOUSERSITE" not in environment
+
+
+@pytest.mark.parametrize(
+    "of_user, conda, is_main_process, told",
+    [(True, True, True, 1), (True, True, False, 0), (True, False, True, 0), (False, True, True, 0)],
+)
+def test_a_call_says_if_packages_of_the_user_come_before_those_of_conda(
+    of_user, conda, is_main_process, told, monkeypatch, capsys
+):
+    folder = str(Path(snakemake.__file__).parents[1]) if of_user else "/elsewhere"
+    monkeypatch.setattr(site, "getusersitepackages", lambda: folder)
+    deployment = SimpleNamespace(deployment_method={"conda"} if conda else set())
+    tell_of_packages_of_user(SimpleNamespace(is_main_process=is_main_process, deployment_settings=deployment))
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == told
+    assert all(line.startswith(f"Snakemake itself is in {folder}: ") for line in lines)

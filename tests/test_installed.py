@@ -1,6 +1,7 @@
 """A call that lacks something says so in one line, before anything runs."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -31,12 +32,12 @@ def call(tmp_path):
 
 @pytest.mark.slow
 def test_an_older_snakemake_is_refused_in_one_line():
-    older = "import snakemake.common as c; c.__version__ = '9.16.3'; from snakemake.cli import main; main()"
+    older = "import snakemake.common as c; c.__version__ = '9.19.0'; from snakemake.cli import main; main()"
     result = subprocess.run([sys.executable, "-c", older, "-n"], cwd=REPOSITORY, capture_output=True, text=True)
     *of_profiles, line = (result.stdout + result.stderr).splitlines()
     assert result.returncode == 1
     assert all(said.startswith("Using") for said in of_profiles)
-    assert line.startswith("Snakemake 9.17 or newer is needed, this is 9.16.3: ")
+    assert line.startswith("Snakemake 9.20 or newer is needed, this is 9.19.0: ")
 
 
 @pytest.mark.slow
@@ -61,6 +62,31 @@ def test_without_its_plugin_the_slurm_profile_says_so_in_one_line(call):
     assert result.returncode == 1
     assert all(line.startswith("Using") for line in of_profiles)
     assert "snakemake-executor-plugin-slurm" in line
+
+
+@pytest.mark.slow
+def test_another_version_of_the_slurm_plugin_is_refused_in_one_line_on_slurm_alone(tmp_path):
+    installed, name = tmp_path / "installed", PLUGINS[0]
+    shutil.copytree(Path(pytest.__file__).parents[1] / name, installed / name)
+    with open(installed / name / "__init__.py", "a") as file:
+        # As in 2.0.3.
+        file.write("\ndel query_job_status\n")
+    (installed / f"{name}-2.0.3.dist-info").mkdir()
+    (installed / f"{name}-2.0.3.dist-info" / "METADATA").write_text(f"Name: {name}\nVersion: 2.0.3\n")
+
+    def call(*arguments):
+        command = [sys.executable, "-m", "snakemake", "dam_memory", *arguments]
+        variables = os.environ | {"PYTHONPATH": str(installed)}
+        return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=120)
+
+    folder = copy_repository(tmp_path / "copy")
+    local = call("--configfile", "config/smoke.yaml", "-n", "--quiet")
+    assert local.returncode == 0, local.stderr
+    on_slurm = call("--configfile", "config/smoke.yaml", "--profile", "profiles/slurm")
+    *_, line = on_slurm.stderr.splitlines()
+    assert (on_slurm.returncode, on_slurm.stdout) == (1, "")
+    assert line.startswith("profiles/slurm needs snakemake-executor-plugin-slurm 2.8.0, this is 2.0.3: ")
+    assert "Building DAG" not in on_slurm.stderr
 
 
 @pytest.mark.parametrize("script", ["trace.py", "verify.py"])

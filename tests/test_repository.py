@@ -16,6 +16,8 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from memorization.configuration.experiments import ConfigurationError, read_configuration
+from memorization.slurm_plugin import MENDED_VERSION, PLUGIN
+from memorization.tables.registry import TABLES
 
 SCRIPTS = REPOSITORY / "workflow" / "scripts"
 LIBRARY = SCRIPTS / "memorization"
@@ -122,6 +124,12 @@ def test_pre_commit_has_the_versions_of_the_requirements():
     assert {"ruff", "snakefmt"} == pins(used).keys()
 
 
+def test_the_mended_version_of_the_slurm_plugin_is_the_one_of_the_requirements_and_of_the_readme():
+    name = canonicalize_name(PLUGIN)
+    assert REQUIREMENTS[name] == MENDED_VERSION
+    assert re.findall(rf"{name}=(\S+)", (REPOSITORY / "README.md").read_text()) == [MENDED_VERSION]
+
+
 # The rules, the figures and the profiles.
 
 
@@ -167,6 +175,32 @@ def test_the_slurm_profile_names_only_rules_that_there_are_and_groups_all_short_
     grouped = {entry.partition("=")[0] for entry in profile["groups"]}
     targets = {*yaml.safe_load((REPOSITORY / "config" / "smoke.yaml").read_text())["experiments"], "all"}
     assert grouped == {*jobs} - {"train_trunk", "claims"} - targets
+
+
+def test_the_times_that_the_docs_advise_for_a_partition_of_a_day_fit_into_a_day():
+    text = (REPOSITORY / "docs" / "cluster.md").read_text()
+    (advised,) = map(yaml.safe_load, re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+    rules = "\n".join(path.read_text() for path in sorted((REPOSITORY / "rules").glob("*.smk")))
+    # The time grows until the last attempt, unless the page replaces it.
+    asked = {
+        rule or "figure": int(runtime) * (1 + advised["retries"])
+        for rule, runtime in re.findall(
+            r"^ *rule ?(\w*):$.*?runtime=growing\((\d+)\)", rules, re.MULTILINE | re.DOTALL
+        )
+    }
+    assert advised["set-resources"].keys() <= asked.keys()
+    asked |= {rule: of_rule["runtime"] for rule, of_rule in advised["set-resources"].items()}
+    profile = yaml.safe_load((REPOSITORY / "profiles" / "slurm" / "config.yaml").read_text())
+    groups = [entry.partition("=") for entry in profile["groups"]]
+    paper = yaml.safe_load((REPOSITORY / "config" / "paper.yaml").read_text())["experiments"]
+    submissions = {
+        "run": sum(asked[rule] for rule, _, group in groups if group == "run"),
+        "trunk": asked["train_trunk"],
+        "tables": len(TABLES) * asked["aggregate"] + asked["claims_of_group"],
+        "figures": max(len(experiment["figures"]) for experiment in paper.values()) * asked["figure"],
+        "claims": asked["claims"],
+    }
+    assert {name: minutes for name, minutes in submissions.items() if minutes > 24 * 60} == {}
 
 
 def test_every_figure_has_a_caption():

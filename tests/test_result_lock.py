@@ -64,9 +64,15 @@ def refuse(*call):
     [
         {"pid_namespace": "pid:[1]", "process": 2**22 + 1},
         {"pid_namespace": "pid:[1]", "process_start": "1"},
+        {"boot": "of another machine", "process": 2**22 + 1},
         {"of_another_user": True, "process": 2**22 + 1},
     ],
-    ids=["unseen in another container", "its number is another one's here", "hidden, of another user"],
+    ids=[
+        "unseen in another container",
+        "its number is another one's here",
+        "on another machine with this one's name",
+        "hidden, of another user",
+    ],
 )
 def test_a_holder_that_cannot_be_seen_is_not_taken_for_dead(holder, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(result_lock, "SECONDS", 0.005)

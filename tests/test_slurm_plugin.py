@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +11,7 @@ from snakemake_executor_plugin_slurm import Executor, query_job_status
 from snakemake_interface_common.exceptions import WorkflowError
 
 from memorization import slurm_plugin
-from memorization.slurm_plugin import wait_for_jobs_of_earlier_calls
+from memorization.slurm_plugin import prepare_call_on_slurm
 
 NAME = "0af473f8-4c66-58e0-a807-16459740509c"
 
@@ -41,7 +42,7 @@ def test_a_call_waits_for_jobs_of_its_folder_that_snakemake_has_submitted(queue,
     queue(
         f"12 {NAME} {tmp_path}", f"9 mine_{NAME} {tmp_path}", f"10 {NAME} /elsewhere", f"11 my-analysis {tmp_path}"
     )
-    wait_for_jobs_of_earlier_calls(SimpleNamespace(name="slurm"))
+    prepare_call_on_slurm(SimpleNamespace(name="slurm"))
     assert not (tmp_path / "queue").exists()
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("jobs of an earlier call in this folder are still in SLURM's queue: 9 12. To end them")
@@ -50,16 +51,30 @@ def test_a_call_waits_for_jobs_of_its_folder_that_snakemake_has_submitted(queue,
 
 def test_a_call_waits_until_slurm_says_which_jobs_it_has(queue, tmp_path, capsys):
     queue(fails_first=True)
-    wait_for_jobs_of_earlier_calls(SimpleNamespace(name="slurm"))
+    prepare_call_on_slurm(SimpleNamespace(name="slurm"))
     assert not (tmp_path / "queue").exists()
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("SLURM does not say whether jobs of an earlier call are in its queue: away.")
 
 
+def test_with_another_version_of_the_plugin_a_call_on_slurm_ends_and_others_go_on(queue, tmp_path, monkeypatch):
+    queue(f"12 {NAME} {tmp_path}")
+    metadata = tmp_path / f"{slurm_plugin.PLUGIN}-2.0.3.dist-info" / "METADATA"
+    metadata.parent.mkdir()
+    metadata.write_text("Name: snakemake-executor-plugin-slurm\nVersion: 2.0.3\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SystemExit, match=r"plugin-slurm 2\.8\.0, this is 2\.0\.3: README"):
+        prepare_call_on_slurm(SimpleNamespace(name="slurm"))
+    assert (tmp_path / "queue").exists()
+    # It lacks everything that would be mended.
+    monkeypatch.setitem(sys.modules, slurm_plugin.PLUGIN, SimpleNamespace())
+    slurm_plugin.mend_slurm_plugin()
+
+
 @pytest.mark.parametrize("executor", [None, SimpleNamespace(name="local")])
 def test_a_call_without_slurm_asks_no_queue(executor, queue, tmp_path, capsys):
     queue(f"12 {NAME} {tmp_path}")
-    wait_for_jobs_of_earlier_calls(executor)
+    prepare_call_on_slurm(executor)
     assert (tmp_path / "queue").exists()
     assert capsys.readouterr().err == ""
 

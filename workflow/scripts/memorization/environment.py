@@ -7,6 +7,7 @@ shell holds, jobs then compute and draw the same.
 import importlib.util
 import os
 import site
+import sys
 from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,19 @@ def set_environment_of_jobs(environment: MutableMapping[str, str], folder: Path,
         environment.pop("PYTHONHOME", None)
         if not _of_user("snakemake"):
             environment["PYTHONNOUSERSITE"] = "1"
+
+
+def tell_of_packages_of_user(workflow: Any) -> None:
+    """Say once in a call if ``pip install --user`` could change what jobs compute.
+
+    Jobs in conda environments then import packages of the user in place of those that are pinned.
+    """
+    if workflow.is_main_process and uses_conda(workflow) and _of_user("snakemake"):
+        print(
+            f"Snakemake itself is in {site.getusersitepackages()}: with --use-conda, jobs import packages from "
+            "there first. README.md says how to have Snakemake elsewhere",
+            file=sys.stderr,
+        )
 
 
 def _has_another_library(path: str) -> bool:

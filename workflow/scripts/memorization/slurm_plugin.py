@@ -1,7 +1,7 @@
 """What is added to Snakemake's plugin for SLURM.
 
-A call waits for the jobs of an earlier one. Mistakes of the plugin (2.8.0) are mended here until they are mended
-there: each was met on a real SLURM, and tests/cluster would show if it came back.
+A call waits for the jobs of an earlier one. Mistakes of the plugin are mended here until they are mended there:
+each was met on a real SLURM, and tests/cluster would show if it came back.
 """
 
 import functools
@@ -10,26 +10,47 @@ import re
 import subprocess
 import sys
 import time
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 
 PLUGIN = "snakemake_executor_plugin_slurm"
+# What is mended is not in every version, and another one may have other mistakes.
+MENDED_VERSION = "2.8.0"
 # The plugin names all jobs of a call alike.
 _NAME_OF_CALL = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 _SECONDS_BETWEEN_LOOKS = 5
 
 
-def wait_for_jobs_of_earlier_calls(executor: Any) -> None:
-    """Wait until the jobs of earlier calls in this folder have left SLURM's queue.
+def prepare_call_on_slurm(executor: Any) -> None:
+    """End a call with another version of the plugin; let others wait for earlier ones.
 
-    A call of Snakemake that was killed leaves its jobs there. They would write the same files as the jobs of this
-    one, and each would remove those of the other. ``executor`` is Snakemake's plugin for jobs; nothing is done
-    without SLURM's.
+    ``executor`` is Snakemake's plugin for jobs; nothing is done without SLURM's.
     """
     if getattr(executor, "name", None) != "slurm":
         return
+    if (version := _installed_version()) != MENDED_VERSION:
+        # Exits without the traceback and the banner of an exception.
+        raise SystemExit(
+            f"profiles/slurm needs snakemake-executor-plugin-slurm {MENDED_VERSION}, this is {version}: README.md "
+            "says how to have it"
+        )
+    _wait_for_jobs_of_earlier_calls()
+
+
+def _installed_version() -> str:
+    """Return the version of the plugin that Python finds first."""
+    return next((found.version for found in distributions(name=PLUGIN)), "unknown")
+
+
+def _wait_for_jobs_of_earlier_calls() -> None:
+    """Wait until the jobs of earlier calls in this folder have left SLURM's queue.
+
+    A call of Snakemake that was killed leaves its jobs there. They would write the same files as the jobs of this
+    one, and each would remove those of the other.
+    """
     told = set()
     try:
         while why := _why_to_wait():
@@ -80,10 +101,15 @@ def _jobs_of_this_folder() -> list[str]:
 
 
 def mend_slurm_plugin() -> None:
-    """Mend the plugin if it is loaded, as in each main process if it is installed."""
+    """Mend the plugin if it is loaded, as in each main process if it is installed.
+
+    Another version stays as it is, for calls without SLURM.
+    """
     plugin = sys.modules.get(PLUGIN)
+    if plugin is None or _installed_version() != MENDED_VERSION:
+        return
     # Two modules of a workflow can be this one.
-    if plugin is None or hasattr(plugin.query_job_status, "__wrapped__"):
+    if hasattr(plugin.query_job_status, "__wrapped__"):
         return
     plugin.query_job_status = _with_known_states(plugin.query_job_status)
     executor = plugin.Executor

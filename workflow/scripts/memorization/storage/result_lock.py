@@ -80,6 +80,7 @@ def this_job() -> dict[str, Any]:
     """Return what tells this job from others, and what a person needs to find it."""
     return {
         "host": socket.gethostname(),
+        "boot": _boot(),
         "pid_namespace": _pid_namespace(),
         "process": os.getpid(),
         "process_start": _start_of(os.getpid()),
@@ -87,6 +88,16 @@ def this_job() -> dict[str, Any]:
         "slurm_node": os.environ.get("SLURMD_NODENAME"),
         "since": time.strftime("%Y-%m-%d %H:%M"),
     }
+
+
+def _boot() -> str:
+    """Return what tells this start of this machine from others; empty without /proc.
+
+    Nodes may share a host name, and outside containers the PID namespace has the same number on every machine.
+    """
+    with suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return ""
 
 
 def _pid_namespace() -> str | None:
@@ -162,7 +173,7 @@ def _is_dead(holder: dict[str, Any]) -> bool:
     one host name.
     """
     me = this_job()
-    if not holder or any(holder.get(key) != me[key] for key in ("host", "pid_namespace")):
+    if not holder or any(holder.get(key) != me[key] for key in ("host", "boot", "pid_namespace")):
         return False
     if holder["process_start"] is None or _is_of_another_user(holder["process"]):
         return False
