@@ -16,6 +16,10 @@ import hypothesis
 import numpy as np
 import pytest
 
+# With GIT_DIR, for example, git would commit into the caller's repository and not into the one that a test makes.
+for name in [name for name in os.environ if name.startswith("GIT_")]:
+    del os.environ[name]
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 # Held-out sequences in the evaluation of a small run.
 NUM_HELD_OUT = 25

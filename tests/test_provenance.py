@@ -21,7 +21,10 @@ from memorization.storage import commit, provenance
 from memorization.storage.cache import DamagedTableError, read_pickle, read_table, write_pickle, write_table
 from memorization.storage.provenance import (
     PARTS,
+    RECORDED_VARIABLES,
+    machine,
     machines_of,
+    name_of_machine,
     processor,
     read_provenance,
     sha256,
@@ -80,10 +83,12 @@ write_provenance(SimpleNamespace(rule="train", params={}, input=[], output=[sys.
 
 
 def test_a_sidecar_says_which_instructions_and_threads_were_used_and_not_only_asked_for(tmp_path):
+    of_a_shell = {name: value for name, value in os.environ.items() if name not in RECORDED_VARIABLES}
+
     def said(**variables):
         (tmp_path / "run.pkl").write_text("")
         call = [sys.executable, "-c", MACHINE, tmp_path / "run.pkl"]
-        subprocess.run(call, cwd=SCRIPTS, env=os.environ | variables, check=True)
+        subprocess.run(call, cwd=SCRIPTS, env=of_a_shell | variables, check=True)
         return read_provenance(tmp_path / "run.pkl")
 
     usual = said()
@@ -128,6 +133,16 @@ def asked(folder):
 
 
 UNKNOWN = {"commit": "unknown", "dirty": None}
+
+
+def test_tests_leave_the_repository_of_the_caller_alone(tmp_path):
+    """A hook of git, for example, calls the tests with the variables of its repository."""
+    git(tmp_path, "init", "-q", "ours")
+    code = "import conftest, subprocess; subprocess.run(['git', 'rev-parse', '--git-dir'], cwd='ours', check=True)"
+    variables = {"GIT_DIR": f"{tmp_path}/theirs", "PYTHONPATH": str(REPOSITORY / "tests")}
+    call = [sys.executable, "-c", code]
+    done = subprocess.run(call, cwd=tmp_path, env=os.environ | variables, capture_output=True, text=True)
+    assert done.stdout == ".git\n", done.stderr
 
 
 def test_the_commit_is_that_of_the_repository_and_changes_of_its_code_are_told(tmp_path):
@@ -288,7 +303,7 @@ def test_a_damaged_sidecar_is_one_line_and_the_other_files_are_traced(tmp_path, 
     for i, line in enumerate(damaged):
         assert line.startswith(f"  {tmp_path}/{i}.parquet: its provenance is damaged; make it again: snakemake")
     assert sound.startswith(f"  {tmp_path}/{len(damages)}.parquet: aggregate, code ")
-    assert machines_of([str(tmp_path / "figure.png")]) == [processor()]
+    assert machines_of([str(tmp_path / "figure.png")]) == [name_of_machine(machine())]
     assert caplog.text.count("its provenance is damaged") == len(damages)
 
 
