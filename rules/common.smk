@@ -32,8 +32,19 @@ from memorization.tables.registry import (
 set_environment_of_jobs(os.environ, Path(".snakemake"), conda=uses_conda(workflow))
 tell_of_packages_of_user(workflow)
 
+# As a module, the prefix of its files; it is known while the module is read.
+PREFIX = workflow.modifier.path_modifier
+
+
+def remove_checkpoints_of_all():
+    """Remove the checkpoints of all trainings that have their results."""
+    results = [RUN.format(group=run.group, run=run.name) for run in configuration.runs]
+    results += [TRUNK.format(trunk=trunk) for trunk in trunks()]
+    remove_checkpoints(PREFIX.replace_prefix(f"{result}.pkl", None) for result in results)
+
+
 # In place of Snakemake's own lock, which a killed process leaves behind (profiles/default has `nolock`).
-keep_calls_apart(workflow, before=prepare_call_on_slurm)
+keep_calls_apart(workflow, before=prepare_call_on_slurm, after=remove_checkpoints_of_all)
 leave_notes_to_main_process(workflow)
 mend_slurm_plugin()
 
@@ -82,12 +93,6 @@ onstart:
     limit = getattr(workflow.scheduler, "job_rate_limiter", None)
     if limit and limit.max_jobs >= 100 * limit.timespan:
         workflow.scheduler.job_rate_limiter = None
-
-
-onsuccess:
-    if workflow.is_main_process:
-        remove_checkpoints(RUN.format(group=run.group, run=run.name) + ".pkl" for run in configuration.runs)
-        remove_checkpoints(TRUNK.format(trunk=trunk) + ".pkl" for trunk in trunks())
 
 
 wildcard_constraints:

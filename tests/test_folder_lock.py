@@ -177,15 +177,18 @@ def test_calls_that_write_or_delete_are_kept_apart_from_a_run_and_those_that_rea
 
 
 @pytest.mark.slow
-def test_a_workflow_with_two_modules_that_are_this_one_holds_the_lock_once(tmp_path, monkeypatch, capfd):
+def test_a_workflow_with_two_modules_that_are_this_one_holds_the_lock_once_and_ends_both(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "inner.smk").write_text(SNAKEFILE.replace('"made", temp("temporary")', '"made"'))
+    after = 'keep_calls_apart(workflow, after=lambda: print("ended well", file=sys.stderr))'
+    inner = SNAKEFILE.replace('"made", temp("temporary")', '"made"').replace("keep_calls_apart(workflow)", after)
+    (tmp_path / "inner.smk").write_text(inner)
     used = (
         f'module {name}:\n    snakefile: "inner.smk"\n    prefix: "{name}"\nuse rule * from {name} as {name}_*\n'
         for name in ("a", "b")
     )
     (tmp_path / "Snakefile").write_text("".join(used))
-    assert called("--cores 1 a/made b/made", capfd)[0] == 0
+    status, said = called("--cores 1 --no-hooks a/made b/made", capfd)
+    assert (status, said.count("ended well")) == (0, 2)
     with hold_folder(LOCK):
         assert called("--delete-all-output a/made b/made", capfd)[1][-1] == IN_USE
     assert (tmp_path / "a" / "made").exists()

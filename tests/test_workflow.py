@@ -142,6 +142,7 @@ def test_every_file_is_where_it_belongs(ran):
     endings = ["_sequences.pkl", ".pkl", "_evaluation.parquet", "_epochs.parquet", "_positions.parquet"]
     assert files >= {name + ending for ending in endings}
     assert all(file.startswith(name) for file in files)
+    assert not [*ran.rglob("*.checkpoint.pkl"), *ran.rglob("*.attempts")]
     made = {f"by_weights.{suffix}" for suffix in ("parquet", "csv", "pdf", "png")}
     results = {path.name for path in (ran / "results" / "freeze").iterdir() if path.is_file()}
     assert results == made | {f"{name}.provenance.json" for name in made}
@@ -467,6 +468,8 @@ def test_the_workflow_is_a_module_of_another_with_its_own_folder_configuration_a
     (trained,) = (tmp_path / "memory" / "cache" / odd / "memory").glob("*/dam_seed_0.pkl")
     assert pickle.loads(trained.read_bytes())["args"]["K"] == OF_ALL["K"]
     assert "whole configuration" in printed.stderr
+    # Without a handler `onsuccess`, which Snakemake does not call in a module.
+    assert not [*tmp_path.rglob("*.checkpoint.pkl"), *tmp_path.rglob("*.attempts")]
     # The second module has its own seeds and its own files.
     plan = snakemake(tmp_path, "-n", "other_memory").stdout
     assert "others/cache/" in plan and "dam_seed_100.pkl" in plan

@@ -40,23 +40,33 @@ class FolderInUseError(RuntimeError):
 
 
 def keep_calls_apart(
-    workflow: Any, path: str | Path = ".snakemake/running", before: Callable[[Any], None] = lambda executor: None
+    workflow: Any,
+    path: str | Path = ".snakemake/running",
+    before: Callable[[Any], None] = lambda executor: None,
+    after: Callable[[], None] = lambda: None,
 ) -> None:
     """Let each call of Snakemake that writes or deletes hold the lock ``path``.
 
     ``workflow`` is the object of this name in a Snakefile. A call that finds the lock held ends in one line, with
-    nothing changed. A call with the lock calls ``before`` first, with Snakemake's plugin for jobs if it runs some.
-    Calls that only read, and the jobs of a run, do not ask for the lock. Snakemake's `onstart`
-    would not do: it is not called before a deletion, with --no-hooks, or in a module.
+    nothing changed. A call with the lock calls ``before`` first, with Snakemake's plugin for jobs if it runs some,
+    and a run that has ended well calls ``after``. Calls that only read, and the jobs of a run, do not ask for the
+    lock. Snakemake's `onstart` and `onsuccess` would not do: they are not called with --no-hooks or in a module,
+    nor is the first before a deletion.
     """
-    # Two modules of a workflow can be this one.
-    if workflow.is_main_process and WRITING[0] not in vars(workflow):
+    if not workflow.is_main_process:
+        return
+    # Two modules of a workflow can be this one: there is one lock, but each has its own ``after``.
+    if WRITING[0] not in vars(workflow):
         for name in WRITING:
             setattr(workflow, name, _holding(path, getattr(workflow, name), before))
+    workflow.execute.after.append(after)
 
 
 def _holding(path: str | Path, method: Callable, before: Callable[[Any], None]) -> Callable:
-    """Return ``method`` so that it holds the lock ``path`` while it runs."""
+    """Return ``method`` so that it holds the lock ``path`` while it runs.
+
+    What is in the list ``after`` of the returned function is called when it has ended well.
+    """
 
     @functools.wraps(method)
     def held(*args: Any, **kwargs: Any) -> Any:
@@ -70,8 +80,14 @@ def _holding(path: str | Path, method: Callable, before: Callable[[Any], None]) 
             raise SystemExit(str(error)) from None
         with lock:
             before(executor)
-            return method(*args, **kwargs)
+            result = method(*args, **kwargs)
+            # Snakemake returns false if files that it was to wait for did not come.
+            if result is not False:
+                for action in held.after:
+                    action()
+            return result
 
+    held.after = []
     return held
 
 
