@@ -177,7 +177,7 @@ def test_calls_that_write_or_delete_are_kept_apart_from_a_run_and_those_that_rea
 
 
 @pytest.mark.slow
-def test_a_workflow_with_two_modules_that_are_this_one_holds_the_lock_once_and_ends_both(tmp_path, monkeypatch, capfd):
+def test_a_workflow_with_two_modules_that_are_this_one_holds_the_lock_once(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     after = 'keep_calls_apart(workflow, after=lambda: print("ended well", file=sys.stderr))'
     inner = SNAKEFILE.replace('"made", temp("temporary")', '"made"').replace("keep_calls_apart(workflow)", after)

@@ -90,6 +90,8 @@ def test_the_checkpoint_that_a_run_leaves_is_as_large_as_the_plan_says(model, sh
         ("num_layers", 10**7),
         ("num_hidden_features", 10**6),
         ("num_hidden_features_mlp", 10**8),
+        ("batch_size", 3 * 10**7),
+        ("batch_size_after_switch", 3 * 10**7),
     ],
 )
 def test_an_experiment_out_of_proportion_is_named_with_the_setting_to_blame(setting, value):
@@ -102,7 +104,8 @@ def test_an_experiment_out_of_proportion_is_named_with_the_setting_to_blame(sett
     (line,) = out_of_proportion(runs)
     assert line.startswith("experiments.large: out of proportion: one run has ")
     assert line.endswith(f", most of it by {setting}: {value}")
-    assert max(amount_of_run(runs[1].settings)[i] / MOST_OF_RUN[i] for i in range(3)) > 1
+    assert any(amount > most for amount, most in zip(amount_of_run(runs[1].settings), MOST_OF_RUN, strict=True))
+    assert ("has batches of 30 million sequences, " in line) == setting.startswith("batch_size")
     assert out_of_proportion(runs[::2]) == []
 
 
@@ -125,6 +128,14 @@ def test_the_cost_of_an_iteration_is_what_was_measured(model, sizes, millisecond
         model=model, seed=0, num_iters_per_set=10, num_iters_per_epoch=10, **sizes
     ).resolved()
     assert milliseconds / 1.5 < 1000 * seconds_of_iteration(settings, settings["batch_size"]) < 1.5 * milliseconds
+
+
+def test_a_large_batch_without_a_switch_is_named_by_the_setting_that_was_given():
+    settings = resolved_settings(num_switches=0, batch_size=3 * 10**7) | {"num_held_out": 1000}
+    (line,) = out_of_proportion([Run("large", "a", settings, {})])
+    assert line.endswith(", most of it by batch_size: 30000000")
+    # However few sequences are computed.
+    assert 30 < seconds_of_iteration(settings, settings["batch_size"]) < 36
 
 
 def test_a_shared_trunk_is_paid_once():

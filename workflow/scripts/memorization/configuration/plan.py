@@ -24,8 +24,11 @@ Settings = dict[str, Any]
 # The numbers that the amounts grow with; one of them is to blame for an amount out of proportion.
 GROWING = (
     "num_switches", "K", "num_iters_per_set", "num_held_out", "len_context", "num_layers", "num_heads",
-    "num_hidden_features", "num_hidden_features_mlp", "num_mlp_layers", "M", "N", "H",
+    "num_hidden_features", "num_hidden_features_mlp", "num_mlp_layers", "M", "N", "H", "batch_size_after_switch",
+    "batch_size",
 )  # fmt: skip
+# A setting that follows another one is lowered with it, unless it is larger.
+LOWERED_WITH = {"num_iters_per_set": "num_iters_of_last_set", "batch_size": "batch_size_after_switch"}
 # As in training/evaluation.py: sequences of a set whose single predictions are kept.
 ALL_PREDICTED, PREDICTED_STRIDE, MOST_PREDICTED = 1000, 10, 10_000
 # Of each .parquet file of a run: the bytes that it has without rows, and those of each row.
@@ -54,12 +57,19 @@ class Amount(NamedTuple):
     """Beside ``bytes``, until the call of Snakemake has ended well."""
     seconds: float
     """Of one core, without a GPU."""
+    batch: int
+    """Sequences of the largest batch."""
 
 
-# With more rows, the tables of a run need more memory than its job asks for (rules/evaluation.smk), and days.
-# The hours that are too many depend on the machine.
+# With more rows, the tables of a run need more memory than its job asks for (rules/evaluation.smk), and days. So
+# does a training with more sequences in a batch. The hours that are too many depend on the machine.
 MOST_OF_RUN = Amount(
-    iterations=10**8, rows=10**8, bytes=100 * 10**9, bytes_of_checkpoints=100 * 10**9, seconds=math.inf
+    iterations=10**8,
+    rows=10**8,
+    bytes=100 * 10**9,
+    bytes_of_checkpoints=100 * 10**9,
+    seconds=math.inf,
+    batch=10**7,
 )
 
 
@@ -79,6 +89,7 @@ def amount_of(runs: Collection[Run], trunks: Mapping[str, Settings]) -> Amount:
         sum(amount.seconds for amount in of_runs)
         - sum(map(seconds_of_first_set, branches))
         + sum(SECONDS_OF_TRUNK + seconds_of_first_set(settings) for settings in trunks.values()),
+        max((amount.batch for amount in of_runs), default=0),
     )
 
 
@@ -91,7 +102,13 @@ def amount_of_run(settings: Settings) -> Amount:
         bytes_of_run(settings, rows),
         bytes_of_checkpoint(settings),
         seconds_of_run(settings, rows),
+        largest_batch(settings),
     )
+
+
+def largest_batch(settings: Settings) -> int:
+    """Return the sequences of the largest batch of a run."""
+    return max(settings["batch_size"], settings["batch_size_after_switch"] if settings["num_switches"] else 0)
 
 
 def seconds_of_run(settings: Settings, rows: dict[str, int]) -> float:
@@ -307,10 +324,11 @@ def out_of_proportion(runs: Iterable[Run]) -> list[str]:
     lines = []
     for group, run in largest.items():
         setting = to_blame(run.settings)
-        amount = shown_amount(amount_of_run(run.settings), {run.settings["model"]})
+        amount = amount_of_run(run.settings)
+        batch = f"batches of {shown_number(amount.batch)} sequences, " if amount.batch > MOST_OF_RUN.batch else ""
         lines.append(
-            f"experiments.{group}: out of proportion: one run has {amount}, most of it by {setting}: "
-            f"{run.settings[setting]}"
+            f"experiments.{group}: out of proportion: one run has {batch}"
+            f"{shown_amount(amount, {run.settings['model']})}, most of it by {setting}: {run.settings[setting]}"
         )
     return lines
 
@@ -326,8 +344,8 @@ def to_blame(settings: Settings) -> str:
     _, exceeded = excess(settings)
 
     def left(key: str) -> int:
-        # The last set is at most as long as the others.
-        lowered = [key, "num_iters_of_last_set"] if key == "num_iters_per_set" else [key]
+        follower = LOWERED_WITH.get(key, key)
+        lowered = [key, follower] if settings[follower] <= settings[key] else [key]
         # Sequences of one bit would have no attention.
         return amount_of_run(settings | {one: min(2, settings[one]) for one in lowered})[exceeded]
 
