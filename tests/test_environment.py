@@ -14,8 +14,10 @@ from memorization.environment import INSTRUCTION_SETS, set_environment_of_jobs, 
 SCRIPTS = REPOSITORY / "workflow" / "scripts"
 # Each of these changes numbers, the look of a figure, or how a job ends.
 OF_A_SHELL = {
+    "BASH_ENV": "/etc/profile.d/omp_thread_limit.sh",
     "CUBLAS_WORKSPACE_CONFIG": ":16:8",
     "DISABLE_ADDMM_CUDA_LT": "1",
+    "ENV": "/etc/profile.d/omp_thread_limit.sh",
     "FREETYPE_PROPERTIES": "truetype:interpreter-version=35",
     "GOMP_CPU_AFFINITY": "0",
     "KMP_DETERMINISTIC_REDUCTION": "false",
@@ -33,6 +35,7 @@ OF_A_SHELL = {
     "PYTHONINSPECT": "1",
     "PYTHONWARNINGS": "error",
     "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "1",
+    "TQDM_MININTERVAL": "x",
     "VECLIB_MAXIMUM_THREADS": "7",
 }
 STAY = {

@@ -325,7 +325,9 @@ def test_the_number_of_cores_the_folder_and_the_callers_shell_change_no_byte(ran
     (tmp_path / "not_text").write_bytes(b"\xff\xfe")
     (tmp_path / "another_clone" / "memorization").mkdir(parents=True)
     (tmp_path / "another_clone" / "memorization" / "__init__.py").write_text("raise SystemExit('another clone')")
+    (tmp_path / "of_every_shell").write_text("export OMP_THREAD_LIMIT=1\n")
     of_a_shell = {
+        "BASH_ENV": f"{tmp_path}/of_every_shell",
         "HOME": f"{tmp_path}/home",
         "LC_ALL": "C",
         "MATPLOTLIBRC": f"{tmp_path}/not_text",
@@ -335,6 +337,7 @@ def test_the_number_of_cores_the_folder_and_the_callers_shell_change_no_byte(ran
         "PYTHONPATH": f"{tmp_path}/another_clone",
         "SOURCE_DATE_EPOCH": "1",
         "TMPDIR": "/nowhere",
+        "TQDM_MININTERVAL": "x",
         "TZ": "Pacific/Auckland",
     }
     run = "cache/freeze/one_layer_attention_freeze_mlp_seed_0/one_layer_attention_freeze_mlp_seed_0"

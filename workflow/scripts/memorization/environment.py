@@ -22,13 +22,15 @@ INSTRUCTION_SETS = (
 # These change no number, and a job may need them: memory of a GPU, and two OpenMP libraries under macOS.
 _HARMLESS = ("KMP_DUPLICATE_LIB_OK", "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
 # Everything else that begins like this is removed: it can change the number of threads, how a sum is divided among
-# them, the algorithm, the precision, the type of a column, or the look of a figure. Snakemake gives each job its
-# number of threads.
+# them, the algorithm, the precision, the type of a column, the look of a figure, or fail a progress bar. Snakemake
+# gives each job its number of threads.
 _REMOVED = (
     "BLIS_", "CUBLAS", "CUDNN_", "DISABLE_ADDMM_CUDA_LT", "DNNL_", "FREETYPE_", "GOMP_", "GOTO_", "KMP_",
     "MATPLOTLIBRC", "MKL_", "MPL", "NPY_", "NUMEXPR_", "NVIDIA_TF32_OVERRIDE", "OMP_", "ONEDNN_", "OPENBLAS_",
-    "PANDAS_", "PYTORCH_", "SCIPY_", "TORCH_", "VECLIB_",
+    "PANDAS_", "PYTORCH_", "SCIPY_", "TORCH_", "TQDM_", "VECLIB_",
 )  # fmt: skip
+# Snakemake starts a job by a shell, which would read the file that one of these names and set variables again.
+_REMOVED_OF_THE_SHELL = {"BASH_ENV", "ENV"}
 # How Python runs. With PYTHONINSPECT a job would not end, with PYTHONWARNINGS a warning could end it.
 _REMOVED_OF_PYTHON = {
     "PYTHONDEVMODE", "PYTHONINSPECT", "PYTHONINTMAXSTRDIGITS", "PYTHONIOENCODING", "PYTHONMALLOC",
@@ -60,7 +62,7 @@ def set_environment_of_jobs(environment: MutableMapping[str, str], folder: Path,
     home may not be writable. With ``conda`` jobs have Python and packages of environments of their own.
     """
     for name in list(environment):
-        if name in _REMOVED_OF_PYTHON or (
+        if name in _REMOVED_OF_PYTHON | _REMOVED_OF_THE_SHELL or (
             name.startswith(_REMOVED) and name not in INSTRUCTION_SETS and name not in _HARMLESS
         ):
             del environment[name]
