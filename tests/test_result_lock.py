@@ -197,6 +197,28 @@ def test_a_holder_keeps_its_lock_if_that_cannot_be_read_for_a_moment(tmp_path, m
     assert not path.exists()
 
 
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EPERM])
+def test_a_holder_shows_that_it_is_alive_where_no_date_can_be_set(number, tmp_path, monkeypatch):
+    def unsupported(*call):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "utime", unsupported)
+    monkeypatch.setattr(result_lock, "SECONDS", 0.005)
+    path = tmp_path / "run.lock"
+    with hold_result(tmp_path / "run.pkl"):
+        content, date = path.read_text(), path.stat().st_mtime_ns
+        wait_until(lambda: path.stat().st_mtime_ns > date)
+        assert path.read_text() == content
+
+
+def test_a_holder_that_is_seen_alive_keeps_its_lock_without_a_sign(tmp_path, monkeypatch):
+    monkeypatch.setattr(result_lock, "SECONDS", 0.005)
+    holder = start_holder(tmp_path / "run.pkl", 100)
+    threading.Timer(0.4, holder.stdin.close).start()
+    assert seconds_to_take(tmp_path) > 0.4
+    assert holder.wait(10) == 0
+
+
 def test_a_holder_creates_a_lock_again_that_was_deleted(tmp_path, monkeypatch):
     monkeypatch.setattr(result_lock, "SECONDS", 0.005)
     path = tmp_path / "run.lock"

@@ -4,6 +4,7 @@ It holds on all machines that share the file system, and needs nothing that a ne
 file that is created if it is absent, and the date of that file, by which its holder shows that it is alive.
 """
 
+import errno
 import json
 import logging
 import os
@@ -16,12 +17,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from .file_system import errors_name, remove_if_possible
+from .file_system import UNSUPPORTED, errors_name, remove_if_possible
 
 # Seconds from one sign of life of a holder to the next, and from one look of a waiting job to the next. A holder
 # counts as dead after so many looks without a sign. Looks are counted, since a job that waits may be suspended.
 SECONDS = 5.0
 LOOKS = 12
+# What a lock says of one process alone, and not of where it runs.
+OF_A_PROCESS = {"process", "process_start", "slurm_job", "slurm_node", "since"}
+# Some file systems let nobody set the date of a file.
+UNSUPPORTED_FOR_DATES = UNSUPPORTED | {errno.EPERM}
 
 logger = logging.getLogger(__name__)
 
@@ -137,9 +142,10 @@ def _wait_for_release(path: Path, result: str) -> None:
     """Wait until the lock is released, or remove it if its holder is dead."""
     seen, looks, told = None, 0, False
     while (now := _sign_when_answered(path)) is not None:
-        looks = looks + 1 if now == seen else 0
-        seen, content = now, now[0]
+        content = now[0]
         holder = _parsed(content)
+        looks = looks + 1 if now == seen and not _is_seen_alive(holder) else 0
+        seen = now
         if _is_dead(holder) or looks > LOOKS:
             logger.info("the job that made %s is dead: %s", result, _name(holder, path))
             with errors_name(path):
@@ -180,6 +186,14 @@ def _is_dead(holder: dict[str, Any]) -> bool:
     return _start_of(holder["process"]) != holder["process_start"]
 
 
+def _is_seen_alive(holder: dict[str, Any]) -> bool:
+    """Tell whether the holder's process can be seen from here: it is alive, whatever sign it gives."""
+    here = {key: value for key, value in this_job().items() if key not in OF_A_PROCESS}
+    if not holder or any(holder.get(key) != value for key, value in here.items()):
+        return False
+    return holder["process_start"] is not None and _start_of(holder["process"]) == holder["process_start"]
+
+
 def _is_of_another_user(process: int) -> bool:
     """Tell whether a process is there that belongs to another user: /proc may hide it."""
     try:
@@ -213,12 +227,26 @@ def _show_life(path: Path, content: str, ended: threading.Event) -> None:
         with suppress(OSError):
             now = _read(path)
             if now == content:
-                os.utime(path)
+                _change_date(path, content)
             elif now is None:
                 # Somebody has deleted it by hand. If another job is faster, the next look tells.
                 _created(path, content)
             else:
                 _end_if_of_another(path, _parsed(now))
+
+
+def _change_date(path: Path, content: str) -> None:
+    """Change the date of the lock, which has this content."""
+    try:
+        os.utime(path)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED_FOR_DATES:
+            raise
+        # In the same open file: by now, the name may be that of another job's lock.
+        with open(path, "r+") as file:
+            if file.read() == content:
+                file.seek(0)
+                file.write(content)
 
 
 def _read(path: Path) -> str | None:
