@@ -89,9 +89,10 @@ def test_another_version_of_the_slurm_plugin_is_refused_in_one_line_on_slurm_alo
     assert "Building DAG" not in on_slurm.stderr
 
 
+@pytest.mark.parametrize("options", [[], ["-P"]], ids=["usual", "as with PYTHONSAFEPATH"])
 @pytest.mark.parametrize("script", ["trace.py", "verify.py"])
-def test_without_numpy_a_script_names_the_two_ways_to_call_it(script, call):
-    result = call(REPOSITORY, f"workflow/scripts/{script}", "README.md", without=("numpy",))
+def test_without_numpy_a_script_names_the_two_ways_to_call_it(script, options, call):
+    result = call(REPOSITORY, *options, f"workflow/scripts/{script}", "README.md", without=("numpy",))
     (line,) = (result.stdout + result.stderr).splitlines()
     assert result.returncode == 1
     assert f".venv/bin/python workflow/scripts/{script}" in line

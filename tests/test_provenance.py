@@ -249,9 +249,9 @@ def test_a_figure_is_saved_to_each_output_with_its_provenance(tmp_path):
         assert sidecar["sha256"] == sha256(tmp_path / name)
 
 
-def trace(*arguments, cwd=None):
+def trace(*arguments, cwd=None, **variables):
     call = [sys.executable, SCRIPTS / "trace.py", *arguments]
-    done = subprocess.run(call, cwd=cwd, capture_output=True, text=True)
+    done = subprocess.run(call, cwd=cwd, capture_output=True, text=True, env=os.environ | variables)
     return (done.stdout + done.stderr).splitlines()
 
 
@@ -313,6 +313,7 @@ def test_a_damaged_sidecar_is_one_line_and_the_other_files_are_traced(tmp_path, 
         ("results", "results is a folder; give one file in it"),
         ("results/no/figure.png", "there is no file results/no/figure.png in "),
         ("table.csv", "table.csv: has no provenance"),
+        ("", "give one file: python workflow/scripts/trace.py "),
     ],
 )
 def test_what_cannot_be_traced_is_one_line(given, line, tmp_path):
@@ -320,6 +321,18 @@ def test_what_cannot_be_traced_is_one_line(given, line, tmp_path):
     (tmp_path / "table.csv").write_text("a")
     (said,) = trace(given, cwd=tmp_path)
     assert said.startswith(line)
+
+
+def test_a_name_that_no_file_or_no_terminal_can_have_is_one_line(tmp_path):
+    names = ["zero\0byte", "x" * 300, "half \ud800 a character", "\xe9"]
+    write_provenance(job(tmp_path, "plot", [], "figure.png"))
+    sidecar = tmp_path / "figure.png.provenance.json"
+    sidecar.write_text(json.dumps(json.loads(sidecar.read_text()) | {"inputs": dict.fromkeys(names, "")}))
+    # Nor does a folder without its own scripts on the path of Python fail.
+    _, *lines = trace("figure.png", cwd=tmp_path, PYTHONIOENCODING="ascii", PYTHONSAFEPATH="1")
+    assert all(line.startswith("  ") for line in lines)
+    ends = ["embedded null byte", "File name too long", "surrogates not allowed", "no longer exists"]
+    assert [line[-len(end) :] for line, end in zip(lines, ends, strict=True)] == ends
 
 
 def line_about(path, read, error):

@@ -10,6 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+# With PYTHONSAFEPATH, Python leaves out the folder of a script.
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
 from memorization.installed import require_packages_of_script
 
 require_packages_of_script("workflow/scripts/trace.py FILE", ("numpy",), "tables")
@@ -34,11 +37,12 @@ def trace(path: Path, used: str | None, depth: int, seen: set[Path]) -> None:
         what = f"has no provenance{state}" if path.exists() else "no longer exists"
         print(f"{indent}{shown}: {what}")
         return
-    except OSError as error:
-        print(f"{indent}{shown}: cannot be read: {error.strerror}")
-        return
     except DamagedProvenanceError as error:
         print(f"{indent}{shown}: {error}{state}")
+        return
+    # The second one for a name that no file can have.
+    except (OSError, ValueError) as error:
+        print(f"{indent}{shown}: cannot be read: {getattr(error, 'strerror', error)}")
         return
     if record["sha256"] != now:
         state += "; CHANGED since it was made"
@@ -75,12 +79,14 @@ def place_of(source: str, made: Path) -> Path:
     in, or else this one or that of the repository.
     """
     folders = [*made.parents, Path.cwd(), REPOSITORY]
-    return next((folder / source for folder in folders if (folder / source).exists()), Path(source).absolute())
+    places = (folder / source for folder in folders)
+    # Unlike the method of a path, it answers for a name that no file can have.
+    return next(filter(os.path.exists, places), Path(source).absolute())
 
 
 def main() -> None:
     """Trace the one file that is given."""
-    if len(sys.argv) != 2:
+    if len(sys.argv) != 2 or not sys.argv[1]:
         sys.exit("give one file: python workflow/scripts/trace.py results/freeze/by_epoch.png")
     path = Path(os.path.abspath(sys.argv[1]))
     if os.path.isdir(path):
@@ -89,6 +95,8 @@ def main() -> None:
         sys.exit(f"there is no file {sys.argv[1]} in {Path.cwd()}")
     # For example `| head` ends before everything is printed.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    # Names may have characters that the terminal lacks.
+    sys.stdout.reconfigure(errors="backslashreplace")
     trace(path, None, 0, set())
 
 

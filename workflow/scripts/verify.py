@@ -14,6 +14,9 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+# With PYTHONSAFEPATH, Python leaves out the folder of a script.
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
 from memorization.installed import require_packages_of_script
 
 require_packages_of_script(
