@@ -23,6 +23,7 @@ from memorization.storage.pins import pins_of
 from memorization.tables.registry import (
     TABLES,
     FigureScriptError,
+    name_of_figure,
     needs_of_figure,
     numbers_of_table,
     tables_of_figure,
@@ -48,9 +49,8 @@ keep_calls_apart(workflow, before=prepare_call_on_slurm, after=remove_checkpoint
 leave_notes_to_main_process(workflow)
 mend_slurm_plugin()
 
-PLOTS = {path.stem.removeprefix("plot_"): path for path in sorted(SCRIPTS.glob("plot_*.py"))}
-
 try:
+    PLOTS = {name_of_figure(path): path for path in sorted(SCRIPTS.glob("plot_*.py"))}
     TABLES_OF_FIGURE = {figure: tables_of_figure(script) for figure, script in PLOTS.items()}
     NEEDS_OF_FIGURE = {figure: needs_of_figure(script) for figure, script in PLOTS.items()}
     configuration = read_configuration(config, NEEDS_OF_FIGURE)

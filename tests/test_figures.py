@@ -34,6 +34,7 @@ from memorization.tables.registry import (
     KEYS,
     TABLES,
     FigureScriptError,
+    name_of_figure,
     needs_of_figure,
     read_table_of_group,
     tables_of_figure,
@@ -308,7 +309,8 @@ def test_more_conditions_than_can_be_told_apart_are_refused():
 
 def test_every_figure_names_the_tables_that_it_reads():
     for figure in FIGURES:
-        assert tables_of_figure(SCRIPTS / f"plot_{figure}.py"), figure
+        script = SCRIPTS / f"plot_{figure}.py"
+        assert tables_of_figure(script) and name_of_figure(script) == figure
 
 
 @pytest.mark.parametrize(
@@ -337,6 +339,14 @@ def test_what_is_wrong_with_the_script_of_a_figure_is_said_in_one_line(text, exp
         read_configuration({}, needs)
     (line,) = str(caught.value).splitlines()
     assert line.startswith(expected)
+
+
+@pytest.mark.parametrize("name", ["by_rank-copy{1}", "by_rank (1)", "by_rank\n", "ByRank", ""])
+def test_a_script_whose_name_cannot_be_that_of_a_figure_is_named_in_one_line(name, tmp_path):
+    with pytest.raises(FigureScriptError) as caught:
+        name_of_figure(tmp_path / f"plot_{name}.py")
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"{f'plot_{name}.py'!r}: ")
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ The workflow's plan is made with this module, in whatever Python Snakemake runs,
 """
 
 import ast
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -232,6 +233,20 @@ class FigureScriptError(ValueError):
 
     The message is one line with its name and what is wrong.
     """
+
+
+def name_of_figure(script: Path) -> str:
+    """Return the name of the figure that a script draws.
+
+    Raises `FigureScriptError` if Snakemake may not be able to use it in the names of files and rules. A forgotten
+    copy may have such a name: ``plot_by_rank-copy{1}.py``.
+    """
+    name = script.stem.removeprefix("plot_")
+    if not re.fullmatch("[a-z0-9_]+", name):
+        raise FigureScriptError(
+            f"{script.name!r}: a figure's name has small letters, digits and _ alone; rename or remove the script"
+        )
+    return name
 
 
 def needs_of_figure(script: Path) -> tuple[str, ...]:
