@@ -187,7 +187,10 @@ def _is_dead(holder: dict[str, Any]) -> bool:
 
 
 def _is_seen_alive(holder: dict[str, Any]) -> bool:
-    """Tell whether the holder's process can be seen from here: it is alive, whatever sign it gives."""
+    """Tell whether the holder's process can be seen from here.
+
+    It is then alive, whatever sign it gives.
+    """
     here = {key: value for key, value in this_job().items() if key not in OF_A_PROCESS}
     if not holder or any(holder.get(key) != value for key, value in here.items()):
         return False
