@@ -37,15 +37,21 @@ tell_of_packages_of_user(workflow)
 PREFIX = workflow.modifier.path_modifier
 
 
-def remove_checkpoints_of_all():
-    """Remove the checkpoints of all trainings that have their results."""
+def remove_checkpoints_of_this_call():
+    """Remove the checkpoints of the trainings that a call which ended well has asked for.
+
+    Others may have ended after their call was killed: until a call has noted that, it is their checkpoint that spares
+    them a second training.
+    """
     results = [RUN.format(group=run.group, run=run.name) for run in configuration.runs]
     results += [TRUNK.format(trunk=trunk) for trunk in trunks()]
-    remove_checkpoints(PREFIX.replace_prefix(f"{result}.pkl", None) for result in results)
+    paths = {PREFIX.replace_prefix(f"{result}.pkl", None) for result in results}
+    noted = (job for job in workflow.dag.jobs if workflow.dag.finished(job) or not workflow.dag.needrun(job))
+    remove_checkpoints(paths & {str(file) for job in noted for file in job.output})
 
 
 # In place of Snakemake's own lock, which a killed process leaves behind (profiles/default has `nolock`).
-keep_calls_apart(workflow, before=prepare_call_on_slurm, after=remove_checkpoints_of_all)
+keep_calls_apart(workflow, before=prepare_call_on_slurm, after=remove_checkpoints_of_this_call)
 leave_notes_to_main_process(workflow)
 mend_slurm_plugin()
 

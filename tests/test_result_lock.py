@@ -152,8 +152,12 @@ def test_a_holder_whose_lock_was_taken_over_ends_and_writes_nothing(seconds, tmp
     assert json.loads(path.read_text())["host"] == "elsewhere"
 
 
-def test_a_holder_that_keeps_its_lock_writes(tmp_path):
+@pytest.mark.parametrize("renamed", [False, True], ids=["as before", "another name of the machine"])
+def test_a_holder_that_keeps_its_lock_writes(renamed, tmp_path):
     holder = start_holder(tmp_path / "run.pkl", 100)
+    if renamed:
+        path = tmp_path / "run.lock"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"host": "as-it-was-called"}))
     assert holder.communicate(timeout=10)[0] == "writes\n"
     assert holder.returncode == 0
 

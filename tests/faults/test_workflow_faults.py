@@ -113,6 +113,9 @@ def test_what_a_job_makes_after_snakemake_was_killed_is_noted_without_training_a
     while (run / f"{run.name}.lock").exists():
         time.sleep(0.05)
     assert (run / f"{run.name}.pkl").exists()
+    # A call for something else that ends well takes nothing from it.
+    (trunk,) = (folder / "cache" / "_trunks").iterdir()
+    snakemake(folder, "--cores", "1", f"cache/_trunks/{trunk.name}/{trunk.name}.pkl")
     snakemake(folder, "--cores", "2", FIGURE)
     trained, noted = (run / f"{run.name}.log").read_text().split("---- another attempt")
     assert "train loss" in trained

@@ -1,5 +1,6 @@
 """Where the checkpoint of a training lies."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -19,6 +20,7 @@ def remove_checkpoints(results: Iterable[str | Path]) -> None:
     What keeps the logs of their attempts is removed too.
     """
     for result in map(Path, results):
-        if result.exists():
+        # Unlike the method of a path, it answers for any file that cannot be looked at.
+        if os.path.exists(result):
             remove_if_possible(checkpoint_of(result))
             remove_if_possible(second_name_of(result.with_name(f"{result.stem}.log")))

@@ -70,9 +70,10 @@ def end_if_taken_over(result: str | Path) -> None:
 def _end_if_of_another(path: Path, holder: dict[str, Any]) -> None:
     """Kill this process if the lock has another holder.
 
-    A signal that it heeds would let it write once more.
+    A signal that it heeds would let it write once more. The name of a machine may change while a job runs.
     """
-    if holder and any(holder.get(key) != value for key, value in this_job().items() if key != "since"):
+    mine = {key: value for key, value in this_job().items() if key not in ("since", "host")}
+    if holder and any(holder.get(key) != value for key, value in mine.items()):
         logger.warning("another job has taken the lock over, this one ends: %s", _name(holder, path))
         os.kill(os.getpid(), signal.SIGKILL)
 
