@@ -280,7 +280,7 @@ def test_a_training_whose_lock_was_taken_over_leaves_the_newer_checkpoint(refere
             replace(source, target)
             written.append(target)
             if len(written) == 9:
-                lock.write_text(json.dumps(result_lock.this_job() | {"host": "elsewhere"}))
+                lock.write_text(json.dumps(result_lock.this_job() | {"host": "elsewhere", "boot": "another"}))
                 checkpoint.write_bytes(b"a newer one")
 
         os.replace = replace_and_be_suspended
