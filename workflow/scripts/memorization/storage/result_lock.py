@@ -23,8 +23,6 @@ from .file_system import UNSUPPORTED, errors_name, remove_if_possible
 # counts as dead after so many looks without a sign. Looks are counted, since a job that waits may be suspended.
 SECONDS = 5.0
 LOOKS = 12
-# What a lock says of one process alone, and not of where it runs.
-OF_A_PROCESS = {"process", "process_start", "slurm_job", "slurm_node", "since"}
 # Some file systems let nobody set the date of a file.
 UNSUPPORTED_FOR_DATES = UNSUPPORTED | {errno.EPERM}
 
@@ -176,13 +174,9 @@ def _sign_when_answered(path: Path) -> tuple[str, int] | None:
 def _is_dead(holder: dict[str, Any]) -> bool:
     """Tell whether the holder is known to be dead.
 
-    That is so only if its process, were it alive, could be seen from here. Two containers on a machine may have
-    one host name.
+    That is so only if its process, were it alive, could be seen from here.
     """
-    me = this_job()
-    if not holder or any(holder.get(key) != me[key] for key in ("host", "boot", "pid_namespace")):
-        return False
-    if holder["process_start"] is None or _is_of_another_user(holder["process"]):
+    if not _is_here(holder) or _is_of_another_user(holder["process"]):
         return False
     return _start_of(holder["process"]) != holder["process_start"]
 
@@ -192,10 +186,17 @@ def _is_seen_alive(holder: dict[str, Any]) -> bool:
 
     It is then alive, whatever sign it gives.
     """
-    here = {key: value for key, value in this_job().items() if key not in OF_A_PROCESS}
-    if not holder or any(holder.get(key) != value for key, value in here.items()):
-        return False
-    return holder["process_start"] is not None and _start_of(holder["process"]) == holder["process_start"]
+    return _is_here(holder) and _start_of(holder["process"]) == holder["process_start"]
+
+
+def _is_here(holder: dict[str, Any]) -> bool:
+    """Tell whether the holder's process runs, or ran, where this one can look.
+
+    Two containers on a machine may have one host name.
+    """
+    me = this_job()
+    same = holder and all(holder.get(key) == me[key] for key in ("host", "boot", "pid_namespace"))
+    return bool(same) and holder["process_start"] is not None
 
 
 def _is_of_another_user(process: int) -> bool:
