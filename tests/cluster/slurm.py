@@ -35,7 +35,8 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 SchedulerParameters=sched_interval=2,bf_interval=2
 JobAcctGatherType=jobacct_gather/linux
-JobAcctGatherFrequency=task={seconds_between_looks}
+# By the time SLURM looks at the memory of a job, a training has written a checkpoint.
+JobAcctGatherFrequency=task=15
 JobAcctGatherParams=OverMemoryKill
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=127.0.0.1
@@ -51,8 +52,6 @@ NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={n2} CPUs=8 RealMemory=1
 PartitionName=main Nodes=n1,n2 Default=YES LLN=YES MaxTime=INFINITE State=UP
 PartitionName=gpu Nodes=n2 MaxTime=INFINITE State=UP
 """
-# SLURM looks at the memory of a job now and then: by then a training has written a checkpoint.
-SECONDS_BETWEEN_LOOKS = 15
 SLURMDBD_CONF = """
 AuthType=auth/munge
 AuthInfo=socket={folder}/munge.socket
@@ -204,8 +203,7 @@ class Cluster:
     def _write_configuration(self):
         ports = free_ports(["slurmctld", "slurmdbd", "mariadbd", *NODES])
         self.ports = ports
-        host = socket.gethostname()
-        values = {"folder": self.folder, "host": host, "seconds_between_looks": SECONDS_BETWEEN_LOOKS, **ports}
+        values = {"folder": self.folder, "host": socket.gethostname(), **ports}
         for name, text in {"slurm.conf": SLURM_CONF, "slurmdbd.conf": SLURMDBD_CONF}.items():
             (self.folder / name).write_text(text.format(**values))
             (self.folder / name).chmod(0o600)
