@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SNAKEMAKE := $(BIN)/snakemake
-# Packages of the caller's shell would come before those of .venv.
-unexport PYTHONPATH
+# With these of the caller's shell, its packages would come before those of .venv, or a script would not find its own.
+unexport PYTHONPATH PYTHONSAFEPATH
 
 .DEFAULT_GOAL := figures
 .PHONY: figures smoke test test-cluster quick benchmark verify verify-update faults report claims-in-docs docs rulegraph format
